@@ -1,0 +1,1 @@
+//! Runs the pure core: the owner of the in-memory book, the journal, recovery, timers.

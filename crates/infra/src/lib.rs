@@ -1,0 +1,1 @@
+//! Where the exchange's state lives: the durable store.

@@ -1,0 +1,1 @@
+//! SIP: turns packets into inputs of the exchange and its actions into packets.
