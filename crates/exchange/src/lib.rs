@@ -1,1 +1,19 @@
-//! The pure core.
+//! The pure core of the exchange. It decides; it does nothing.
+//!
+//! Absent on purpose: async, I/O, a clock, randomness, the environment. Time and ids are arguments, and what must
+//! happen in the world comes back as [`effect::Effect`]s.
+
+pub mod id;
+pub mod time;
+pub mod phone_number;
+pub mod schedule;
+pub mod account;
+pub mod tracking_number;
+pub mod bid;
+pub mod call;
+pub mod effect;
+pub mod event;
+pub mod compliance;
+pub mod auction;
+pub mod ledger;
+pub mod snapshot;

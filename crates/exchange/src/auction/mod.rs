@@ -1,0 +1,3 @@
+//! The auction.
+
+pub mod receipt;

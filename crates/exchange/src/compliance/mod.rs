@@ -1,0 +1,3 @@
+//! Screening by law.
+
+pub mod verdict;

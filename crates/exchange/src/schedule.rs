@@ -1,0 +1,173 @@
+//! Opening hours: seven days by twenty-four hours, in the target's own time zone.
+
+use crate::time::Timestamp;
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// An IANA time zone name, known to exist.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(value_type = String, example = "America/New_York"))]
+#[serde(try_from = "String", into = "String")]
+pub struct ZoneName(String);
+
+impl ZoneName {
+    /// The zone's rules.
+    pub fn time_zone(&self) -> TimeZone {
+        TimeZone::get(&self.0).expect("checked when the name was read")
+    }
+}
+
+impl Default for ZoneName {
+    fn default() -> Self {
+        Self("UTC".to_owned())
+    }
+}
+
+impl TryFrom<String> for ZoneName {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match TimeZone::get(&text) {
+            Ok(_) => Ok(Self(text)),
+            Err(_) => {
+                Err(format!("'{text}' is not a time zone; write an IANA name such as America/New_York"))
+            }
+        }
+    }
+}
+
+impl From<ZoneName> for String {
+    fn from(name: ZoneName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ZoneName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A day on the calendar of some time zone, as days since 1970-01-01.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+pub struct CalendarDay(pub i32);
+
+/// A day of the week.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Day {
+    /// Monday.
+    Mon,
+    /// Tuesday.
+    Tue,
+    /// Wednesday.
+    Wed,
+    /// Thursday.
+    Thu,
+    /// Friday.
+    Fri,
+    /// Saturday.
+    Sat,
+    /// Sunday.
+    Sun,
+}
+
+/// A stretch of one day: open from the first minute, closed again at the second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct OpenHours {
+    /// The day.
+    pub day: Day,
+    /// `09:00`: the first minute it is open.
+    pub from: MinuteOfDay,
+    /// `17:30`: the first minute it is closed. `24:00` is the end of the day.
+    pub to: MinuteOfDay,
+}
+
+/// A minute of a day, 0 to 1,440, written `HH:MM`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(value_type = String, example = "09:00"))]
+#[serde(try_from = "String", into = "String")]
+pub struct MinuteOfDay(pub u16);
+
+impl TryFrom<String> for MinuteOfDay {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let error = || format!("'{text}' is not a time of day; write HH:MM from 00:00 to 24:00");
+        let (hours, minutes) = text.split_once(':').ok_or_else(error)?;
+        if hours.len() != 2 || minutes.len() != 2 {
+            return Err(error());
+        }
+        let hours: u16 = hours.parse().map_err(|_| error())?;
+        let minutes: u16 = minutes.parse().map_err(|_| error())?;
+        let minute = hours * 60 + minutes;
+        if minutes > 59 || minute > 24 * 60 { Err(error()) } else { Ok(Self(minute)) }
+    }
+}
+
+impl From<MinuteOfDay> for String {
+    fn from(minute: MinuteOfDay) -> Self {
+        format!("{:02}:{:02}", minute.0 / 60, minute.0 % 60)
+    }
+}
+
+/// When a target takes calls. No hours at all means always.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// The target's own time zone.
+    pub time_zone: ZoneName,
+    /// Its open hours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hours: Vec<OpenHours>,
+}
+
+impl Schedule {
+    /// Whether it is open at this local time.
+    pub fn is_open(&self, local: &LocalTime) -> bool {
+        self.hours.is_empty()
+            || self.hours.iter().any(|open| {
+                open.day == local.weekday && (open.from.0..open.to.0).contains(&local.minute_of_day)
+            })
+    }
+}
+
+/// One moment on the wall clock of one time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalTime {
+    /// The calendar day.
+    pub day: CalendarDay,
+    /// The day of the week.
+    pub weekday: Day,
+    /// Minutes since local midnight, 0 to 1,439.
+    pub minute_of_day: u16,
+}
+
+impl LocalTime {
+    /// What the clock on the wall shows in `zone` at `now`.
+    pub fn at(now: Timestamp, zone: &TimeZone) -> Self {
+        let local = zone.to_datetime(now.to_jiff());
+        let (date, time): (Date, Time) = (local.date(), local.time());
+        let epoch = Date::constant(1970, 1, 1);
+        let days = (date - epoch).get_days();
+        let weekday = match date.weekday() {
+            jiff::civil::Weekday::Monday => Day::Mon,
+            jiff::civil::Weekday::Tuesday => Day::Tue,
+            jiff::civil::Weekday::Wednesday => Day::Wed,
+            jiff::civil::Weekday::Thursday => Day::Thu,
+            jiff::civil::Weekday::Friday => Day::Fri,
+            jiff::civil::Weekday::Saturday => Day::Sat,
+            jiff::civil::Weekday::Sunday => Day::Sun,
+        };
+        let minute = i32::from(time.hour()) * 60 + i32::from(time.minute());
+        Self { day: CalendarDay(days), weekday, minute_of_day: u16::try_from(minute).unwrap_or(0) }
+    }
+}
