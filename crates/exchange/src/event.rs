@@ -1,28 +1,30 @@
-//! Events: what the exchange tells the rest of the world, in the order it happened. CloudEvents 1.0 types are
-//! `type` below; the shell adds id, source and time.
+//! Events: what the exchange tells the rest of the world, in the order it happened.
+//!
+//! Absent on purpose: the caller's number. Whoever may see it asks the API for the call.
 
+use crate::account::AccountStatus;
+use crate::call::{EndedBy, FailureCause};
 use crate::id::{AccountId, BidProfileId, CallId};
+use crate::ledger::money::Micros;
+use crate::phone_number::PhoneNumber;
 use crate::time::Timestamp;
+use crate::tracking_number::CallOrigin;
 use serde::Serialize;
-use serde_json::Value;
 
 /// Something that happened, for the outbox.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Such as `call.routed`.
-    #[serde(rename = "type")]
-    pub kind: &'static str,
     /// What it is about; also the key that orders it.
     pub subject: Subject,
     /// When.
     pub at: Timestamp,
-    /// The facts.
-    pub data: Value,
+    /// What happened.
+    pub fact: Fact,
 }
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "kind", content = "id", rename_all = "snake_case")]
 pub enum Subject {
     /// A call.
     Call(CallId),
@@ -30,4 +32,164 @@ pub enum Subject {
     Account(AccountId),
     /// A bid profile.
     BidProfile(BidProfileId),
+    /// A tracking number.
+    TrackingNumber(PhoneNumber),
+}
+
+/// What happened. Serialises to the `data` of a CloudEvent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Fact {
+    /// An INVITE to a known tracking number.
+    CallReceived {
+        /// The tracking number.
+        called: PhoneNumber,
+        /// Its seller.
+        seller: AccountId,
+        /// Its vertical.
+        vertical: String,
+        /// How the consumer came to be on the line.
+        origin: CallOrigin,
+        /// The carrier trunk.
+        trunk: String,
+    },
+    /// Every screening rule let the call pass.
+    ComplianceChecked {
+        /// How many rules were asked.
+        rules: u32,
+    },
+    /// A screening rule refused the call.
+    ComplianceViolated {
+        /// The rule.
+        rule: String,
+        /// What was found.
+        finding: String,
+        /// On what authority.
+        citation: String,
+    },
+    /// An auction was cleared.
+    AuctionCompleted {
+        /// Bids looked at.
+        considered: u32,
+        /// Bids in the route plan.
+        ranked: u32,
+        /// The best bid, if any.
+        winner: Option<BidProfileId>,
+        /// What it is expected to bring, in micro-units.
+        expected_micros: Option<Micros>,
+    },
+    /// The route plan was made.
+    RoutingDecision {
+        /// The winner, then the fall-backs.
+        plan: Vec<BidProfileId>,
+    },
+    /// A target is being rung; its money is held.
+    CallRouted {
+        /// Which attempt, from 1.
+        attempt: u8,
+        /// The bid.
+        bid: BidProfileId,
+        /// Who pays.
+        buyer: AccountId,
+        /// Money held, in micro-units.
+        hold_micros: Micros,
+    },
+    /// A target did not take the call.
+    CallAttemptFailed {
+        /// Which attempt, from 1.
+        attempt: u8,
+        /// The bid.
+        bid: BidProfileId,
+        /// Why.
+        failure: FailureCause,
+    },
+    /// Caller and target are connected.
+    CallBridged {
+        /// Which attempt, from 1.
+        attempt: u8,
+        /// The bid.
+        bid: BidProfileId,
+        /// Who pays.
+        buyer: AccountId,
+    },
+    /// The call is over.
+    CallEnded {
+        /// Such as `converted`; the names of [`crate::call::Outcome`].
+        outcome: &'static str,
+        /// Milliseconds connected; absent when it never was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        connected_ms: Option<u64>,
+        /// Who or what ended it, once connected.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ended_by: Option<EndedBy>,
+    },
+    /// The call converted and was charged.
+    CallConverted {
+        /// The bid.
+        bid: BidProfileId,
+        /// Who paid.
+        buyer: AccountId,
+        /// Who earned.
+        seller: AccountId,
+        /// What the buyer paid, in micro-units.
+        charge_micros: Micros,
+        /// What the seller earned, in micro-units.
+        payout_micros: Micros,
+        /// What the house kept, in micro-units.
+        margin_micros: Micros,
+    },
+    /// A bid profile was placed or changed.
+    BidPlaced {
+        /// Whose.
+        buyer: AccountId,
+        /// Its vertical.
+        vertical: String,
+        /// Whether it takes part in auctions.
+        active: bool,
+    },
+    /// An account was opened or its status or limit changed.
+    AccountChanged {
+        /// Its status now.
+        status: AccountStatus,
+        /// Its credit limit now, in micro-units.
+        credit_limit_micros: Micros,
+    },
+    /// A buyer's payment was booked.
+    DepositBooked {
+        /// How much, in micro-units.
+        amount_micros: Micros,
+        /// The payment's own reference.
+        reference: String,
+    },
+    /// A tracking number was listed or changed.
+    TrackingNumberListed {
+        /// Whose.
+        seller: AccountId,
+        /// Its vertical.
+        vertical: String,
+        /// Whether calls to it are taken.
+        active: bool,
+    },
+}
+
+impl Event {
+    /// The CloudEvents `type`.
+    pub fn kind(&self) -> &'static str {
+        match self.fact {
+            Fact::CallReceived { .. } => "call.received",
+            Fact::ComplianceChecked { .. } => "compliance.checked",
+            Fact::ComplianceViolated { .. } => "compliance.violated",
+            Fact::AuctionCompleted { .. } => "auction.completed",
+            Fact::RoutingDecision { .. } => "routing.decision",
+            Fact::CallRouted { .. } => "call.routed",
+            Fact::CallAttemptFailed { .. } => "call.attempt_failed",
+            Fact::CallBridged { .. } => "call.bridged",
+            Fact::CallEnded { .. } => "call.ended",
+            Fact::CallConverted { .. } => "call.converted",
+            Fact::BidPlaced { .. } => "bid.placed",
+            Fact::AccountChanged { .. } => "account.changed",
+            Fact::DepositBooked { .. } => "ledger.deposited",
+            Fact::TrackingNumberListed { .. } => "tracking_number.listed",
+        }
+    }
 }
