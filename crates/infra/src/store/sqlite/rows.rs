@@ -1,5 +1,6 @@
 //! From records to rows: what one unit of work writes within the transaction it is given.
 
+use super::read::api_keys::ApiKey;
 use crate::store::{Rejection, UnitOfWork};
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::auction::receipt::Receipt;
@@ -14,6 +15,7 @@ use exchange::tracking_number::TrackingNumber;
 use rusqlite::{Connection, Error, ErrorCode, Params, ffi, params};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
+use uuid::Uuid;
 
 /// Why a unit was not written.
 #[derive(Debug)]
@@ -62,7 +64,7 @@ impl Rows {
         let mut journal_seq = None;
         if let Some(entry) = &unit.journal {
             let sql = "INSERT INTO journal (at, document) VALUES (?1, ?2)";
-            insert(connection, "journal", sql, params![entry.at.0, json(&entry.entry)?])?;
+            run(connection, "journal", sql, params![entry.at.0, json(&entry.entry)?])?;
             journal_seq = Some(connection.last_insert_rowid());
             self.alive(entry.at);
         }
@@ -163,7 +165,7 @@ impl Rows {
             return Ok(*row);
         }
         let sql = "INSERT INTO ledger_accounts (name, balance_micros) VALUES (?1, 0)";
-        insert(connection, "ledger account", sql, [ledger.to_string()])?;
+        run(connection, "ledger account", sql, [ledger.to_string()])?;
         let row = connection.last_insert_rowid();
         self.ledgers.insert(ledger, row);
         self.new_ledgers.push(ledger);
@@ -187,17 +189,17 @@ fn write_account(connection: &Connection, account: &Account) -> Result<(), Write
                ON CONFLICT (id) DO UPDATE SET
                kind = excluded.kind, status = excluded.status, document = excluded.document";
     let row = params![id, kind_name(account.kind), status_name(account.status), json(account)?];
-    insert(connection, "account", sql, row)?;
+    run(connection, "account", sql, row)?;
     let sql = "INSERT INTO credit_limits (account, after_transfer, credit_limit_micros)
                SELECT ?1, coalesce(max(seq), 0), ?2 FROM transfers";
-    insert(connection, "credit limit", sql, params![id, account.credit_limit_micros.0])
+    run(connection, "credit limit", sql, params![id, account.credit_limit_micros.0])
 }
 
 fn write_tracking_number(connection: &Connection, number: &TrackingNumber) -> Result<(), WriteError> {
     let sql = "INSERT INTO tracking_numbers (number, seller, document) VALUES (?1, ?2, ?3)
                ON CONFLICT (number) DO UPDATE SET seller = excluded.seller, document = excluded.document";
     let row = params![number.number.digits().cast_signed(), number.seller.0.as_bytes(), json(number)?];
-    insert(connection, "tracking number", sql, row)
+    run(connection, "tracking number", sql, row)
 }
 
 fn write_bid_profile(connection: &Connection, bid: &BidProfile) -> Result<(), WriteError> {
@@ -205,7 +207,7 @@ fn write_bid_profile(connection: &Connection, bid: &BidProfile) -> Result<(), Wr
                ON CONFLICT (id) DO UPDATE SET
                buyer = excluded.buyer, vertical = excluded.vertical, document = excluded.document";
     let row = params![bid.id.0.as_bytes(), bid.buyer.0.as_bytes(), bid.criteria.vertical, json(bid)?];
-    insert(connection, "bid profile", sql, row)
+    run(connection, "bid profile", sql, row)
 }
 
 fn write_usage(connection: &Connection, usage: &DailyUsage) -> Result<(), WriteError> {
@@ -213,16 +215,16 @@ fn write_usage(connection: &Connection, usage: &DailyUsage) -> Result<(), WriteE
                ON CONFLICT (bid) DO UPDATE SET
                day = excluded.day, calls = excluded.calls, spend_micros = excluded.spend_micros";
     let row = params![usage.bid.0.as_bytes(), usage.day.0, usage.calls, usage.spend_micros.0];
-    insert(connection, "daily usage", sql, row)
+    run(connection, "daily usage", sql, row)
 }
 
 fn write_call(connection: &Connection, call: &Call) -> Result<(), WriteError> {
     let facts = CallFacts::of(call);
+    // When it came, whose it is and what it is about never change: their indexes are left alone.
     let sql = "INSERT INTO calls (id, received_at, seller, buyer, vertical, state, outcome,
                    charge_micros, payout_micros, margin_micros, document)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-               ON CONFLICT (id) DO UPDATE SET received_at = excluded.received_at, seller = excluded.seller,
-                   buyer = excluded.buyer, vertical = excluded.vertical, state = excluded.state,
+               ON CONFLICT (id) DO UPDATE SET buyer = excluded.buyer, state = excluded.state,
                    outcome = excluded.outcome, charge_micros = excluded.charge_micros,
                    payout_micros = excluded.payout_micros, margin_micros = excluded.margin_micros,
                    document = excluded.document";
@@ -239,7 +241,7 @@ fn write_call(connection: &Connection, call: &Call) -> Result<(), WriteError> {
         facts.margin.0,
         json(call)?
     ];
-    insert(connection, "call", sql, row)
+    run(connection, "call", sql, row)
 }
 
 fn write_receipt(connection: &Connection, receipt: &Receipt) -> Result<(), WriteError> {
@@ -262,7 +264,33 @@ fn write_event(connection: &Connection, event: &Event) -> Result<(), WriteError>
         Subject::TrackingNumber(number) => format!("tracking_number/{number}"),
     };
     let sql = "INSERT INTO outbox (type, subject, at, data) VALUES (?1, ?2, ?3, ?4)";
-    insert(connection, "event", sql, params![event.kind(), subject, event.at.0, json(&event.fact)?])
+    run(connection, "event", sql, params![event.kind(), subject, event.at.0, json(&event.fact)?])
+}
+
+/// Adds an API key.
+pub(super) fn write_api_key(
+    connection: &Connection,
+    key: &ApiKey,
+    secret_hash: &[u8; 32],
+) -> Result<(), WriteError> {
+    let sql = "INSERT INTO api_keys (id, name, role, account, secret_hash, created_at, revoked_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let row = params![
+        key.id.as_bytes(),
+        key.name,
+        key.role,
+        key.account.map(|account| *account.0.as_bytes()),
+        secret_hash,
+        key.created_at.0,
+        key.revoked_at.map(|at| at.0)
+    ];
+    run(connection, "API key", sql, row)
+}
+
+/// Revokes an API key.
+pub(super) fn revoke_api_key(connection: &Connection, id: Uuid, at: Timestamp) -> Result<(), WriteError> {
+    let sql = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1";
+    run(connection, "API key", sql, params![id.as_bytes(), at.0])
 }
 
 /// What is searched and summed about a call.
@@ -330,12 +358,7 @@ pub(super) fn status_name(status: AccountStatus) -> &'static str {
 }
 
 /// Runs one statement; a broken rule of the schema is the record's fault.
-fn insert(
-    connection: &Connection,
-    what: &'static str,
-    sql: &str,
-    row: impl Params,
-) -> Result<(), WriteError> {
+fn run(connection: &Connection, what: &'static str, sql: &str, row: impl Params) -> Result<(), WriteError> {
     connection.prepare_cached(sql)?.execute(row).map(|_| ()).map_err(|error| rejected(what, error))
 }
 

@@ -3,7 +3,8 @@
 //! Order is the promise: units are committed, and their callbacks told, in the order they were submitted. While the
 //! disk refuses, the writer keeps the batch in hand and tries again; nothing of it is told to be durable before it is.
 
-use super::rows::{Rows, WriteError};
+use super::read::api_keys::ApiKey;
+use super::rows::{Rows, WriteError, revoke_api_key, write_api_key};
 use super::{StoreOptions, name_path};
 use crate::store::{CommitResult, OnDurable, Rejection, StoreError, UnitOfWork};
 use exchange::time::Timestamp;
@@ -14,6 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
 
 /// The first pause after a failed commit; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(20);
@@ -64,6 +66,8 @@ enum Job {
 pub(super) enum Work {
     Unit(UnitOfWork),
     Alive(Timestamp),
+    NewApiKey { key: ApiKey, secret_hash: [u8; 32] },
+    RevokeApiKey { id: Uuid, at: Timestamp },
 }
 
 struct Shared {
@@ -102,6 +106,16 @@ impl Writer {
     /// Submits a unit and waits until it is durable. For tools and tests; not for a callback.
     pub fn commit(&self, unit: UnitOfWork) -> Result<(), StoreError> {
         self.write(Work::Unit(unit))
+    }
+
+    /// Adds an API key and waits until it is durable.
+    pub fn insert_api_key(&self, key: ApiKey, secret_hash: [u8; 32]) -> Result<(), StoreError> {
+        self.write(Work::NewApiKey { key, secret_hash })
+    }
+
+    /// Revokes an API key and waits until that is durable. One revoked before keeps its first moment.
+    pub fn revoke_api_key(&self, id: Uuid, at: Timestamp) -> Result<(), StoreError> {
+        self.write(Work::RevokeApiKey { id, at })
     }
 
     /// Notes that the exchange runs at this moment; commits do so by themselves. Skipped when the queue is full:
@@ -279,9 +293,9 @@ impl Committer {
             .and_then(|()| rows.finish(&transaction))
             .and_then(|()| Ok(transaction.commit()?));
         if written.is_ok() {
-            rows.committed()
+            rows.committed();
         } else {
-            rows.undone_to(0)
+            rows.undone_to(0);
         }
         self.count(batch.len(), &written);
         written
@@ -309,9 +323,9 @@ impl Committer {
         }
         let written = outcome.and_then(|()| transaction.commit());
         if written.is_ok() {
-            rows.committed()
+            rows.committed();
         } else {
-            rows.undone_to(0)
+            rows.undone_to(0);
         }
         self.count(batch.len() - rejections.len(), &written);
         written.map(|()| rejections)
@@ -398,6 +412,8 @@ fn write(rows: &mut Rows, connection: &Connection, work: &Work) -> Result<(), Wr
             rows.alive(*at);
             Ok(())
         }
+        Work::NewApiKey { key, secret_hash } => write_api_key(connection, key, secret_hash),
+        Work::RevokeApiKey { id, at } => revoke_api_key(connection, *id, *at),
     }
 }
 

@@ -83,6 +83,7 @@ CREATE TABLE calls (
 CREATE INDEX calls_by_time ON calls (received_at, id);
 CREATE INDEX calls_by_seller ON calls (seller, received_at, id);
 CREATE INDEX calls_by_buyer ON calls (buyer, received_at, id) WHERE buyer IS NOT NULL;
+CREATE INDEX calls_totals ON calls (received_at, outcome, charge_micros, payout_micros, margin_micros);
 CREATE INDEX calls_open ON calls (id) WHERE outcome IS NULL;
 
 -- How each call was decided; written once.

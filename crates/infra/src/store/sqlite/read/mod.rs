@@ -1,10 +1,21 @@
 //! Reads: a small pool of connections, each read within one transaction. In WAL mode they never wait for the writer.
 
+pub(in crate::store) mod accounts;
+pub(in crate::store) mod tracking_numbers;
+pub(in crate::store) mod bid_profiles;
+pub(in crate::store) mod calls;
+pub(in crate::store) mod totals;
+pub(in crate::store) mod transfers;
+pub(in crate::store) mod events;
+pub(in crate::store) mod api_keys;
+mod query;
+
 use super::directory::DirectoryLock;
 use super::{Access, connect, name_path};
-use crate::store::StoreError;
+use crate::store::{Page, StoreError};
 use exchange::ledger::transfer::LedgerAccount;
-use rusqlite::{Connection, Row};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Params, Row, params_from_iter};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -80,13 +91,46 @@ impl Drop for Lease<'_> {
     }
 }
 
-/// Reads a JSON document.
+/// Reads the rows of a page: one document each, and one row more than the page holds.
+fn documents<T: DeserializeOwned>(
+    connection: &Connection,
+    table: &'static str,
+    sql: &str,
+    mut values: Vec<Value>,
+    page: &Page,
+) -> Result<Vec<T>, StoreError> {
+    values.push(page.rows().into());
+    let mut statement = connection.prepare_cached(&format!("{sql} LIMIT ?"))?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(document(table, row, 0)?);
+    }
+    Ok(found)
+}
+
+/// Reads one document, if it is there.
+fn one_document<T: DeserializeOwned>(
+    connection: &Connection,
+    table: &'static str,
+    sql: &str,
+    key: impl Params,
+) -> Result<Option<T>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(key)?;
+    rows.next()?.map(|row| document(table, row, 0)).transpose()
+}
+
+/// Reads a column that holds a JSON document.
 pub(super) fn document<T: DeserializeOwned>(
     table: &'static str,
     row: &Row<'_>,
     column: usize,
 ) -> Result<T, StoreError> {
-    let text = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
+    parse(table, row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)
+}
+
+fn parse<T: DeserializeOwned>(table: &'static str, text: &str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Row {
         table,
         row: identity(text),
