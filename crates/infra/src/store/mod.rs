@@ -16,6 +16,7 @@ pub use sqlite::read::events::OutboxEvent;
 pub use sqlite::read::totals::CallTotals;
 pub use sqlite::read::tracking_numbers::TrackingNumberFilter;
 pub use sqlite::read::transfers::BookedTransfer;
+pub use sqlite::verify::VerifyReport;
 pub use sqlite::writer::{StoreHealth, SubmitError, Writer};
 pub use sqlite::{Store, StoreOptions};
 pub use unit_of_work::{CommitResult, OnDurable, Rejection, UnitOfWork};

@@ -6,6 +6,7 @@ mod directory;
 mod migrations;
 mod rows;
 mod load;
+pub(super) mod verify;
 
 use crate::store::StoreError;
 use directory::DirectoryLock;
