@@ -14,6 +14,7 @@ pub mod call;
 pub mod effect;
 pub mod event;
 pub mod compliance;
+pub mod fraud;
 pub mod auction;
 pub mod ledger;
 pub mod snapshot;
