@@ -23,15 +23,13 @@ impl<K: Ord + Copy> Deadlines<K> {
         self.heap.push(Reverse((at, key)));
     }
 
-    /// The next key whose time has come.
-    pub fn pop_due(&mut self, now: Timestamp) -> Option<K> {
-        let Reverse((at, key)) = self.heap.peek()?;
-        let key = *key;
+    /// The next key whose time has come, and that time.
+    pub fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, K)> {
+        let Reverse((at, _)) = self.heap.peek()?;
         if *at > now {
             return None;
         }
-        self.heap.pop();
-        Some(key)
+        self.heap.pop().map(|Reverse(due)| due)
     }
 
     /// When to look again. It may be earlier than anything real.

@@ -13,3 +13,4 @@ pub mod header;
 pub mod message;
 pub mod parse;
 pub mod framing;
+pub mod transaction;
