@@ -14,3 +14,5 @@ pub mod message;
 pub mod parse;
 pub mod framing;
 pub mod transaction;
+pub mod dialog;
+pub mod endpoint;
