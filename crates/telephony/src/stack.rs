@@ -162,7 +162,7 @@ impl Stack {
                 }
                 Event::Ack { .. } | Event::AckMissing { .. } => {}
                 Event::Response { id, owner, from, response } => {
-                    self.on_response(id, owner, from, &response, now)
+                    self.on_response(id, owner, from, &response, now);
                 }
                 Event::TimedOut { id, owner } => self.on_failure(id, owner, false, now),
                 Event::Unsendable { id, owner } => self.on_failure(id, owner, true, now),
@@ -184,7 +184,7 @@ impl Stack {
             Method::Invite => self.on_invite(id, request, from, now),
             Method::Options => self.on_options(id, &request, from, now),
             Method::Bye | Method::Prack | Method::Update | Method::Info => {
-                self.cx.answer(id, &request, 481, now)
+                self.cx.answer(id, &request, 481, now);
             }
             _ => {
                 self.cx.counters.refused_other += 1;

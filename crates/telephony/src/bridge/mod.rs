@@ -343,7 +343,7 @@ impl Bridge {
             }
             // A target that only rings has nothing to hang up (RFC 3261 section 15.1.2).
             Side::Target if !self.target.as_ref().is_some_and(TargetLeg::is_up) => {
-                cx.answer(id, bye, 481, now)
+                cx.answer(id, bye, 481, now);
             }
             Side::Target => {
                 cx.answer(id, bye, 200, now);

@@ -46,7 +46,7 @@ impl Bridge {
 
     /// UPDATE where the peer takes it, else a re-INVITE with what the peer last had from us.
     fn refresh(&mut self, side: Side, cx: &mut Signalling, now: Timestamp) {
-        let invite_is_pending = self.pending_invite_from().is_some();
+        let invite_is_pending = self.pending_invite().is_some();
         let call = self.id;
         let Some(leg) = self.leg_mut(side) else { return };
         if invite_is_pending || leg.refresh.is_some() {

@@ -31,6 +31,14 @@ pub(super) struct Relay {
     ack_cseq: Option<u32>,
 }
 
+/// A re-INVITE that is not finished; there is one at a time in a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PendingInvite {
+    RelayedFrom(Side),
+    /// Our own, for a session timer.
+    Refresh,
+}
+
 impl Relay {
     /// The call is over; a request never stays unanswered (RFC 3261 section 15.1.2).
     pub(super) fn abandon(self, cx: &mut Signalling, now: Timestamp) {
@@ -65,9 +73,13 @@ impl Bridge {
     ) -> Result<(), Response> {
         let later = |status| request.reply(status).with(Name::RetryAfter, RETRY_AFTER_S);
         let changes_session = request.method != Method::Info;
-        if let Some(pending) = self.pending_invite_from().filter(|_| changes_session) {
-            // RFC 3261 section 14.2: our own or the other side's is glare, the same side's is haste.
-            return Err(if pending == Some(from) { later(500) } else { request.reply(491) });
+        match self.pending_invite() {
+            // RFC 3261 section 14.2: haste of the same side, or glare with the other side's or our own.
+            Some(PendingInvite::RelayedFrom(side)) if changes_session && side == from => {
+                return Err(later(500));
+            }
+            Some(_) if changes_session => return Err(request.reply(491)),
+            _ => {}
         }
         if self.relays.len() >= RELAYS_MAX || self.connected_leg_mut(from).is_none() {
             return Err(later(500));
@@ -101,10 +113,12 @@ impl Bridge {
         Ok(())
     }
 
-    /// Whether an INVITE is in progress; the inner value is who sent it, `None` for a refresh of ours.
-    pub(super) fn pending_invite_from(&self) -> Option<Option<Side>> {
+    /// The INVITE in progress, if any.
+    pub(super) fn pending_invite(&self) -> Option<PendingInvite> {
         let relayed = self.relays.iter().find(|relay| relay.request.method == Method::Invite);
-        relayed.map(|relay| Some(relay.from)).or(self.has_invite_refresh().then_some(None))
+        relayed
+            .map(|relay| PendingInvite::RelayedFrom(relay.from))
+            .or(self.has_invite_refresh().then_some(PendingInvite::Refresh))
     }
 
     pub(super) fn on_relayed_response(
