@@ -24,3 +24,6 @@ mod signalling;
 mod admission;
 mod bridge;
 pub mod stack;
+mod transport;
+pub mod server;
+pub use transport::{BindError, TransportCounters};
