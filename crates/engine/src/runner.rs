@@ -9,7 +9,7 @@ use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Input, Record};
 use exchange::id::CallId;
 use exchange::policy::Policy;
-use infra::store::{CommitResult, OnDurable, Store, StoreError, UnitOfWork, Writer};
+use infra::store::{CommitResult, OnDurable, Store, StoreError, StoreHealth, UnitOfWork, Writer};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -62,6 +62,7 @@ impl EngineThread {
             // A panic of the owner has been reported by the panic hook; there is nothing left to save here.
             let _ = self.thread.join();
         }
+        flush(&self.engine.writer);
     }
 }
 
@@ -90,12 +91,22 @@ pub fn start(
     for unit in units {
         runner.write(unit, |_| {});
     }
+    flush(&runner.writer);
     runner.show();
     let thread = std::thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || runner.run(&messages))
         .map_err(StartError::Thread)?;
     Ok((engine.clone(), EngineThread { engine, thread }))
+}
+
+/// Waits until everything submitted is on disk; not while the disk refuses, for that could be for ever.
+fn flush(writer: &Writer) {
+    if writer.health() == StoreHealth::Healthy
+        && let Err(error) = writer.commit(UnitOfWork::default())
+    {
+        tracing::error!(%error, "the last units of work may not be written");
+    }
 }
 
 struct Runner {
