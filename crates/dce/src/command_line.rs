@@ -49,7 +49,8 @@ impl SettingFlags {
     /// As `(flag, key, value)`; the generic `--set` first, so that a flag of its own wins.
     pub(crate) fn flags(&self) -> Vec<(String, String, String)> {
         let set = self.set.iter().map(|(key, value)| (format!("--set {key}"), key.clone(), value.clone()));
-        let data = self.data.iter().map(|value| ("--data".to_owned(), "data.directory".to_owned(), value.clone()));
+        let data =
+            self.data.iter().map(|value| ("--data".to_owned(), "data.directory".to_owned(), value.clone()));
         set.chain(data).collect()
     }
 }
@@ -108,7 +109,9 @@ pub(crate) enum ConfigCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Make a key and print it; it is shown this once
-    #[command(after_help = "Example:\n  dce key create --name 'first admin' --role admin --data /var/lib/dce")]
+    #[command(
+        after_help = "Example:\n  dce key create --name 'first admin' --role admin --data /var/lib/dce"
+    )]
     Create {
         /// For people: who or what uses it
         #[arg(long)]

@@ -93,10 +93,6 @@ impl Role {
     pub(crate) fn sees_account(self, account: AccountId) -> bool {
         self.account().is_none_or(|own| own == account)
     }
-
-    pub(crate) fn is_admin(self) -> bool {
-        self == Self::Admin
-    }
 }
 
 /// Who makes a request: the key and its role.
@@ -202,15 +198,13 @@ async fn authenticate(
     let Some(credentials) = headers.get(header::AUTHORIZATION) else {
         return Err(Problem::new(Kind::NotAuthenticated, "send Authorization: Bearer dce_..."));
     };
-    match find(gateway, credentials).await? {
-        Some(principal) => Ok(principal),
-        None => {
-            if let Some(from) = from {
-                gateway.wrong_keys().take(from, now);
-            }
-            Err(Problem::new(Kind::NotAuthenticated, "the API key is unknown or revoked; use one that is not"))
-        }
+    let found = find(gateway, credentials).await?;
+    if let (None, Some(from)) = (found, from) {
+        gateway.wrong_keys().take(from, now);
     }
+    found.ok_or_else(|| {
+        Problem::new(Kind::NotAuthenticated, "the API key is unknown or revoked; use one that is not")
+    })
 }
 
 async fn find(gateway: &Gateway, credentials: &HeaderValue) -> Result<Option<Principal>, Problem> {

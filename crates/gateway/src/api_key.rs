@@ -59,7 +59,8 @@ impl std::str::FromStr for ApiKeyText {
     type Err = NotAnApiKey;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (id, secret_text) = text.strip_prefix("dce_").and_then(|rest| rest.split_once('_')).ok_or(NotAnApiKey)?;
+        let (id, secret_text) =
+            text.strip_prefix("dce_").and_then(|rest| rest.split_once('_')).ok_or(NotAnApiKey)?;
         if id.len() != 32 || secret_text.len() != 2 * SECRET_BYTES {
             return Err(NotAnApiKey);
         }
@@ -103,7 +104,9 @@ mod tests {
         let long = format!("{good}0");
         let not_hex = format!("{cut}g");
         let wide = format!("{}\u{e9}", &good[..good.len() - 2]);
-        for text in ["", "dce_", "dce__", "Bearer", cut, &long, &not_hex, &wide, &good.replace("dce_", "xyz_")] {
+        for text in
+            ["", "dce_", "dce__", "Bearer", cut, &long, &not_hex, &wide, &good.replace("dce_", "xyz_")]
+        {
             assert_eq!(text.parse::<ApiKeyText>(), Err(NotAnApiKey), "{text}");
         }
     }

@@ -45,7 +45,8 @@ fn panicked(_panic: Box<dyn Any + Send>) -> Response {
 /// Bounds how many requests are worked on, and for how long.
 async fn bound(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let Ok(_permit) = gateway.in_flight().try_acquire() else {
-        return Problem::new(Kind::Overloaded, "too many requests at once; try again in a few seconds").into_response();
+        return Problem::new(Kind::Overloaded, "too many requests at once; try again in a few seconds")
+            .into_response();
     };
     tokio::time::timeout(gateway.request_timeout(), next.run(request)).await.unwrap_or_else(|_| {
         let detail = "the answer took too long; a change may still come about: look before trying again";
@@ -62,7 +63,7 @@ async fn observe(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        response = with_request_id(problem, response, &id);
+        response = with_request_id(&problem, &response, &id);
     }
     let status = response.status().as_u16();
     let took = started.elapsed();
@@ -80,8 +81,8 @@ async fn observe(request: Request, next: Next) -> Response {
 }
 
 /// Renders a problem again with the request's id, keeping the headers other layers have added.
-fn with_request_id(problem: Problem, answered: Response, id: &str) -> Response {
-    let mut response = problem.with_request_id(id).into_response();
+fn with_request_id(problem: &Problem, answered: &Response, id: &str) -> Response {
+    let mut response = problem.render(Some(id));
     for (name, value) in answered.headers() {
         if name != header::CONTENT_LENGTH {
             response.headers_mut().insert(name, value.clone());
@@ -94,7 +95,8 @@ fn with_request_id(problem: Problem, answered: Response, id: &str) -> Response {
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
     let harmless = |id: &&str| {
-        (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
     given.filter(harmless).map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
@@ -105,7 +107,13 @@ mod tests {
 
     #[test]
     fn a_harmless_request_id_is_kept() {
-        let cases = [("trace-1.a_B", true), ("", false), ("a b", false), ("<script>", false), (&"x".repeat(65), false)];
+        let cases = [
+            ("trace-1.a_B", true),
+            ("", false),
+            ("a b", false),
+            ("<script>", false),
+            (&"x".repeat(65), false),
+        ];
         for (given, kept) in cases {
             let headers = HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_str(given).expect("ASCII"))]);
             assert_eq!(request_id(&headers) == given, kept, "{given}");

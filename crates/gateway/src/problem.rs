@@ -52,9 +52,11 @@ impl Kind {
             Self::MalformedRequest => {
                 (StatusCode::BAD_REQUEST, "urn:dce:problem:malformed-request", "The request cannot be read")
             }
-            Self::Invalid => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "urn:dce:problem:invalid", "The request has invalid fields")
-            }
+            Self::Invalid => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "urn:dce:problem:invalid",
+                "The request has invalid fields",
+            ),
             Self::NotAuthenticated => {
                 (StatusCode::UNAUTHORIZED, "urn:dce:problem:not-authenticated", "An API key is needed")
             }
@@ -108,9 +110,18 @@ pub(crate) struct FieldProblem {
     pub(crate) fix: String,
 }
 
-/// Why a request was not carried out (RFC 9457).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+/// Why a request was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
+    kind: Kind,
+    detail: String,
+    errors: Vec<FieldProblem>,
+    retry_after_s: Option<u64>,
+}
+
+/// A problem as it is sent (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProblemDetails<'a> {
     /// Tells kinds of problems apart; never changes.
     #[serde(rename = "type")]
     kind_uri: &'static str,
@@ -119,23 +130,19 @@ pub(crate) struct Problem {
     /// The HTTP status.
     status: u16,
     /// This case, in words, with the fix.
-    detail: String,
+    detail: &'a str,
     /// Every invalid field.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<FieldProblem>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldProblem],
     /// Name it when you ask for help.
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<String>,
-    #[serde(skip)]
-    retry_after_s: Option<u64>,
+    request_id: Option<&'a str>,
 }
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        let (status, kind_uri, title) = kind.row();
-        let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(2);
-        let status = status.as_u16();
-        Self { kind_uri, title, status, detail: detail.into(), errors: Vec::new(), request_id: None, retry_after_s }
+        let retry_after_s = (kind.row().0 == StatusCode::SERVICE_UNAVAILABLE).then_some(2);
+        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after_s }
     }
 
     /// There is no such thing, or this key may not know that there is.
@@ -166,9 +173,21 @@ impl Problem {
         Self { retry_after_s: Some(retry_after_s), ..self }
     }
 
-    #[must_use]
-    pub(crate) fn with_request_id(self, request_id: &str) -> Self {
-        Self { request_id: Some(request_id.to_owned()), ..self }
+    /// The response, with the request's id once it is known.
+    pub(crate) fn render(&self, request_id: Option<&str>) -> Response {
+        let (status, kind_uri, title) = self.kind.row();
+        let Self { detail, errors, .. } = self;
+        let details = ProblemDetails { kind_uri, title, status: status.as_u16(), detail, errors, request_id };
+        let mut response = (status, Json(details)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(retry_after_s) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"dce\""));
+        }
+        response
     }
 }
 
@@ -209,16 +228,7 @@ impl From<CommandError> for Problem {
 impl IntoResponse for Problem {
     /// The problem also rides along as an extension, so that the outermost layer can add the request's id.
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(&self)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(retry_after_s) = self.retry_after_s {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"dce\""));
-        }
+        let mut response = self.render(None);
         response.extensions_mut().insert(self);
         response
     }
@@ -236,12 +246,16 @@ mod tests {
     fn every_kind_has_a_type_of_its_own_and_says_when_to_come_back_if_it_helps() {
         let mut types = BTreeSet::new();
         for kind in Kind::ALL {
-            let problem = Problem::new(kind, "detail");
-            assert!(types.insert(problem.kind_uri), "{} is used twice", problem.kind_uri);
-            let response = problem.clone().into_response();
-            assert_eq!(response.status().as_u16(), problem.status);
+            let (status, kind_uri, _) = kind.row();
+            assert!(types.insert(kind_uri), "{kind_uri} is used twice");
+            let response = Problem::new(kind, "detail").into_response();
+            assert_eq!(response.status(), status);
             assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
-            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), problem.status == 503, "{kind:?}");
+            assert_eq!(
+                response.headers().contains_key(header::RETRY_AFTER),
+                status == 503,
+                "{kind:?}"
+            );
         }
     }
 
@@ -253,9 +267,9 @@ mod tests {
             fix: "make it right".into(),
         });
         let problem = Problem::from(CommandError::Invalid(errors.to_vec()));
-        assert_eq!(problem.status, 422);
-        let json = serde_json::to_value(&problem).expect("plain data");
-        assert_eq!(json["errors"][1]["field"], "price.amount_micros");
-        assert_eq!(json["errors"][1]["fix"], "make it right");
+        assert_eq!(problem.kind, Kind::Invalid);
+        assert_eq!(problem.errors.len(), 2);
+        assert_eq!(problem.errors[1].field, "price.amount_micros");
+        assert_eq!(problem.errors[1].fix, "make it right");
     }
 }

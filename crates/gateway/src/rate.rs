@@ -31,7 +31,7 @@ pub(crate) enum Verdict {
 impl<K: Hash + Eq> Rates<K> {
     /// `per_minute` on average, `burst` at once; at least 1 each.
     pub(crate) fn new(per_minute: u32, burst: u32) -> Self {
-        let interval = Duration::from_secs(60) / per_minute.max(1);
+        let interval = Duration::from_mins(1) / per_minute.max(1);
         Self { burst: burst.max(1), interval, at_rest: Mutex::new(HashMap::new()) }
     }
 
@@ -67,13 +67,13 @@ impl<K: Hash + Eq> Rates<K> {
         let after = at_rest + self.interval;
         let tolerance = self.interval * self.burst;
         let ahead = after - now;
-        if ahead > tolerance {
-            return Verdict::Waits { for_: ahead - tolerance };
-        }
+        let Some(left) = tolerance.checked_sub(ahead) else {
+            return Verdict::Waits { for_: ahead.saturating_sub(tolerance) };
+        };
         if count {
             cells.insert(key, after);
         }
-        let room = (tolerance - ahead).as_nanos() / self.interval.as_nanos().max(1);
+        let room = left.as_nanos() / self.interval.as_nanos().max(1);
         Verdict::Passes { remaining: u32::try_from(room).unwrap_or(u32::MAX) }
     }
 }

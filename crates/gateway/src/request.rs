@@ -18,7 +18,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            return Err(Problem::new(Kind::UnsupportedMediaType, "send JSON, with Content-Type: application/json"));
+            return Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "send JSON, with Content-Type: application/json",
+            ));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
@@ -81,7 +84,12 @@ fn wrong_field(kind: Kind, at: &str, message: &str) -> Problem {
         return Problem::field(kind, inner(quoted), "is unknown", known);
     }
     let field = if at == "." || at.is_empty() { "body" } else { at };
-    Problem::field(kind, field, format!("cannot be read ({message})"), "send a value as the API's description says")
+    Problem::field(
+        kind,
+        field,
+        format!("cannot be read ({message})"),
+        "send a value as the API's description says",
+    )
 }
 
 /// A query string.
@@ -112,11 +120,16 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::field(Kind::MalformedRequest, "path", "is not UTF-8", "encode it as UTF-8"))?;
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| {
+            Problem::field(Kind::MalformedRequest, "path", "is not UTF-8", "encode it as UTF-8")
+        })?;
         text.parse().map(Self).map_err(|error: T::Err| {
-            Problem::field(Kind::MalformedRequest, "path", format!("cannot be read ({error})"), "check the id in the path")
+            Problem::field(
+                Kind::MalformedRequest,
+                "path",
+                format!("cannot be read ({error})"),
+                "check the id in the path",
+            )
         })
     }
 }
@@ -140,7 +153,13 @@ mod tests {
         let cases = [
             (".", "missing field `name`", "name", "is missing", "add it"),
             ("price", "missing field `rate_micros`", "price.rate_micros", "is missing", "add it"),
-            ("nmae", "unknown field `nmae`, expected `name` or `kind`", "nmae", "is unknown", "expected `name` or `kind`"),
+            (
+                "nmae",
+                "unknown field `nmae`, expected `name` or `kind`",
+                "nmae",
+                "is unknown",
+                "expected `name` or `kind`",
+            ),
             (
                 "limit",
                 "invalid digit found in string",

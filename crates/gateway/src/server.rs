@@ -46,7 +46,9 @@ impl ServerError {
             std::io::ErrorKind::PermissionDenied => {
                 "permission denied; set a port above 1023, or run with the right to bind it".to_owned()
             }
-            std::io::ErrorKind::AddrNotAvailable => "this machine has no such address; set one it has".to_owned(),
+            std::io::ErrorKind::AddrNotAvailable => {
+                "this machine has no such address; set one it has".to_owned()
+            }
             _ => format!("{error}; write it as 127.0.0.1:8080"),
         };
         Self { address: address.to_owned(), problem }

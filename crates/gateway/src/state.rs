@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-/// Whether something the exchange depends on works, and if not, why.
-pub type Probe = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Whether something the exchange depends on works (`Ok`) or not (`Err`), with what was found.
+pub type Probe = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
 /// What the gateway stands on.
 pub struct Dependencies {

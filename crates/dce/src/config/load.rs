@@ -1,7 +1,7 @@
 //! Puts the configuration together from its sources, and tells every problem at once.
 
-use super::setting::{self, Misfit, Setting, Source};
 use super::Config;
+use super::setting::{self, Misfit, Setting, Source};
 use crate::failure::Failure;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -40,10 +40,13 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, Vec<Failure>> {
     for setting in &settings {
         put(&mut tree, &setting.key, setting.value.clone());
     }
-    let config: Config = serde_json::from_value(tree)
-        .map_err(|error| vec![Failure::usage(format!("configuration: {error}; check the values set together"))])?;
-    let mut failures: Vec<Failure> =
-        misfits.iter().map(|misfit| Failure::usage(format!("{}: {}", misfit.source, misfit.problem))).collect();
+    let config: Config = serde_json::from_value(tree).map_err(|error| {
+        vec![Failure::usage(format!("configuration: {error}; check the values set together"))]
+    })?;
+    let mut failures: Vec<Failure> = misfits
+        .iter()
+        .map(|misfit| Failure::usage(format!("{}: {}", misfit.source, misfit.problem)))
+        .collect();
     failures.extend(config.faults().iter().map(|fault| {
         let place = settings.iter().rfind(|setting| setting.key == fault.key);
         let place = place.map_or_else(|| "default".to_owned(), |setting| setting.source.to_string());

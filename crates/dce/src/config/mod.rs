@@ -111,7 +111,8 @@ impl Config {
         }
         for address in &self.http.listen {
             if address.parse::<SocketAddr>().is_err() {
-                let problem = format!("'{address}' is not an IP address and port; write it as 127.0.0.1:8080");
+                let problem =
+                    format!("'{address}' is not an IP address and port; write it as 127.0.0.1:8080");
                 fault("http.listen", &problem);
             }
         }
@@ -122,7 +123,10 @@ impl Config {
             fault("http.requests_in_flight_max", "is 0; no request would ever be answered");
         }
         if self.http.requests_per_minute == 0 || self.http.requests_burst == 0 {
-            fault("http.requests_per_minute", "or http.requests_burst is 0; no request would ever be answered");
+            fault(
+                "http.requests_per_minute",
+                "or http.requests_burst is 0; no request would ever be answered",
+            );
         }
         if let Err(error) = self.log.level.parse::<tracing_subscriber::EnvFilter>() {
             let problem = format!("is not a log level ({error}); write error, warn, info, debug or trace");

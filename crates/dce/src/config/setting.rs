@@ -113,7 +113,10 @@ pub(super) fn from_text(key: &str, text: &str, source: Source, known: &Value) ->
         place = inner;
     }
     if place.is_object() {
-        return Err(Misfit { source, problem: format!("{key} is a section; name one of its keys: {}", names(place, key)) });
+        return Err(Misfit {
+            source,
+            problem: format!("{key} is a section; name one of its keys: {}", names(place, key)),
+        });
     }
     Ok(Setting { key: key.to_owned(), value: typed(text, place), source })
 }

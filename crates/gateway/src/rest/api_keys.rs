@@ -100,7 +100,9 @@ async fn check_account(gateway: &Gateway, role: RoleKind, account: Option<Accoun
     let Some(id) = account else { return invalid("is missing", "name the account the key acts for") };
     match gateway.read(move |reader| reader.account(id)).await? {
         Some(account) if account.kind == kind => Ok(()),
-        Some(_) => invalid("is not of the kind that the role is for", "name a buyer for buyer, a seller for seller"),
+        Some(_) => {
+            invalid("is not of the kind that the role is for", "name a buyer for buyer, a seller for seller")
+        }
         None => invalid("does not exist", "open it first"),
     }
 }
@@ -131,7 +133,10 @@ pub(crate) async fn list(
 /// Revoke a key, for good, at once.
 #[utoipa::path(delete, path = "/v1/api-keys/{id}", tag = "API keys", params(("id" = Uuid, Path)),
     responses((status = 204)))]
-pub(crate) async fn revoke(State(gateway): State<Gateway>, Part(id): Part<Uuid>) -> Result<StatusCode, Problem> {
+pub(crate) async fn revoke(
+    State(gateway): State<Gateway>,
+    Part(id): Part<Uuid>,
+) -> Result<StatusCode, Problem> {
     if gateway.read(move |reader| reader.api_key(id)).await?.is_none() {
         return Err(Problem::not_found("API key"));
     }

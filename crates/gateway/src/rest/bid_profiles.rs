@@ -28,7 +28,7 @@ pub(crate) async fn place(
 ) -> Result<impl IntoResponse, Problem> {
     let id = BidProfileId(Uuid::now_v7());
     if fields.insert("id".to_owned(), id.to_string().into()).is_some() {
-        let fix = format!("leave it out, or send PUT /v1/bid-profiles/{{id}}");
+        let fix = "leave it out, or PUT the bid under an id of your own";
         return Err(Problem::field(Kind::Invalid, "id", "is drawn here", fix));
     }
     if let Some(own) = principal.role.account() {
@@ -49,7 +49,12 @@ pub(crate) async fn put(
     Body(bid): Body<BidProfile>,
 ) -> Result<Json<BidProfile>, Problem> {
     if bid.id != id {
-        return Err(Problem::field(Kind::Invalid, "id", "is not the one in the path", "send the id of the path"));
+        return Err(Problem::field(
+            Kind::Invalid,
+            "id",
+            "is not the one in the path",
+            "send the id of the path",
+        ));
     }
     store(&gateway, principal, bid).await.map(Json)
 }

@@ -157,9 +157,10 @@ fn taken(call: &Call) -> Option<&Attempt> {
     match &call.state {
         CallState::Ringing { attempt, .. }
         | CallState::Connected { attempt, .. }
-        | CallState::Ended { outcome: Outcome::NotConverted { attempt, .. } | Outcome::Converted { attempt, .. }, .. } => {
-            Some(attempt)
-        }
+        | CallState::Ended {
+            outcome: Outcome::NotConverted { attempt, .. } | Outcome::Converted { attempt, .. },
+            ..
+        } => Some(attempt),
         CallState::Received | CallState::Ended { .. } => None,
     }
 }
@@ -168,7 +169,8 @@ impl CallView {
     /// The call as `role` may see it. Only for calls that it may know of: [`Role::sees_call`].
     fn new(call: Call, role: Role) -> Self {
         // A buyer that was rung in vain is not told what became of the call with another one.
-        let is_party = taken(&call).is_none_or(|attempt| !matches!(role, Role::Buyer(own) if own != attempt.buyer));
+        let is_party =
+            taken(&call).is_none_or(|attempt| !matches!(role, Role::Buyer(own) if own != attempt.buyer));
         let mut view = Self {
             id: call.id,
             received_at: call.received_at,
@@ -207,7 +209,14 @@ impl CallView {
                 self.connected_ms = Some(connected_ms);
                 self.ended_by = Some(ended_by);
             }
-            Outcome::Converted { connected_ms, ended_by, charge_micros, payout_micros, margin_micros, .. } => {
+            Outcome::Converted {
+                connected_ms,
+                ended_by,
+                charge_micros,
+                payout_micros,
+                margin_micros,
+                ..
+            } => {
                 self.connected_ms = Some(connected_ms);
                 self.ended_by = Some(ended_by);
                 self.charge_micros = (!matches!(role, Role::Seller(_))).then_some(charge_micros);
@@ -313,7 +322,12 @@ impl CallQuery {
             Some(Stage::Ended) => Some(CallStage::Ended),
             Some(Stage::Received) => {
                 let fix = "ask for ringing, connected or ended";
-                return Err(Problem::field(Kind::MalformedRequest, "state", "never lasts long enough to be listed", fix));
+                return Err(Problem::field(
+                    Kind::MalformedRequest,
+                    "state",
+                    "never lasts long enough to be listed",
+                    fix,
+                ));
             }
             None => None,
         };

@@ -1,10 +1,14 @@
 //! `/openapi.json` (OpenAPI 3.1) and `/docs`, a page that shows it. Both are made from the handlers themselves.
 
-use super::{accounts, api_keys, balances, bid_profiles, calls, events, health, receipts, tracking_numbers, transfers};
-use crate::problem::Problem;
+use super::{
+    accounts, api_keys, balances, bid_profiles, calls, events, health, receipts, tracking_numbers, transfers,
+};
+use crate::access::Policy;
+use crate::problem::ProblemDetails;
 use axum::Json;
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::{Html, IntoResponse};
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Description, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
@@ -47,7 +51,7 @@ use utoipa::{Modify, OpenApi};
         api_keys::list,
         api_keys::revoke,
     ),
-    components(schemas(Problem)),
+    components(schemas(ProblemDetails)),
     security(("api_key" = [])),
     modifiers(&Everywhere),
 )]
@@ -63,10 +67,14 @@ impl Modify for Everywhere {
         components.add_security_scheme("api_key", SecurityScheme::Http(bearer.build()));
         let problem = ResponseBuilder::new()
             .description("Why it was not done")
-            .content("application/problem+json", Content::new(Some(RefOr::Ref(Ref::from_schema_name("Problem")))))
+            .content(
+                "application/problem+json",
+                Content::new(Some(RefOr::Ref(Ref::from_schema_name("ProblemDetails")))),
+            )
             .build();
         for item in api.paths.paths.values_mut() {
-            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+            let operations =
+                [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
             for operation in operations.into_iter().flatten() {
                 operation.responses.responses.insert("default".to_owned(), problem.clone().into());
             }
@@ -76,7 +84,41 @@ impl Modify for Everywhere {
 
 /// The API's description, as `/openapi.json` serves it.
 pub fn openapi() -> Description {
-    Api::openapi()
+    let mut api = Api::openapi();
+    for route in super::routes() {
+        if let Some(operation) =
+            api.paths.paths.get_mut(route.path).and_then(|item| operation(item, &route.method))
+        {
+            let description = operation.description.get_or_insert_default();
+            let gap = if description.is_empty() { "" } else { "\n\n" };
+            description.push_str(gap);
+            description.push_str(&audience(route.policy));
+        }
+    }
+    api
+}
+
+/// The operation of a path for one of the methods that routes have.
+fn operation<'a>(item: &'a mut PathItem, method: &Method) -> Option<&'a mut Operation> {
+    match *method {
+        Method::GET => item.get.as_mut(),
+        Method::PUT => item.put.as_mut(),
+        Method::POST => item.post.as_mut(),
+        Method::PATCH => item.patch.as_mut(),
+        Method::DELETE => item.delete.as_mut(),
+        _ => None,
+    }
+}
+
+/// Who may call it, in words.
+fn audience(policy: Policy) -> String {
+    match policy {
+        Policy::Public => "Needs no key.".to_owned(),
+        Policy::Roles(roles) => {
+            let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
+            format!("For keys of these roles: {}.", names.join(", "))
+        }
+    }
 }
 
 /// Show this description.
@@ -89,6 +131,7 @@ pub(crate) async fn json() -> Json<Description> {
 #[utoipa::path(get, path = "/docs", tag = "description", security(()), responses((status = 200, content_type = "text/html")))]
 pub(crate) async fn page() -> impl IntoResponse {
     // Everything comes from here, so nothing else is let in.
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'";
+    let policy =
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'";
     ([(header::CONTENT_SECURITY_POLICY, policy)], Html(include_str!("docs.html")))
 }

@@ -35,5 +35,8 @@ pub(crate) async fn list(
     let after = query.after.unwrap_or(0);
     let events = gateway.read(move |reader| reader.events_after(after, limit)).await?;
     let next = events.last().map_or(after, |event| event.seq).to_string();
-    Ok(Json(Listed { items: events.iter().map(|event| event.cloud_event(SOURCE)).collect(), next: Some(next) }))
+    Ok(Json(Listed {
+        items: events.iter().map(|event| event.cloud_event(SOURCE)).collect(),
+        next: Some(next),
+    }))
 }

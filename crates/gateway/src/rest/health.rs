@@ -50,7 +50,9 @@ pub(crate) async fn ready(State(gateway): State<Gateway>) -> impl IntoResponse {
     let store = match &status.store {
         StoreHealth::Healthy => Ok("commits succeed".to_owned()),
         // The error names paths of this machine: it is for the log, not for the public.
-        StoreHealth::Failing { tries, .. } => Err(format!("commits fail, {tries} tries so far; the log has the reason")),
+        StoreHealth::Failing { tries, .. } => {
+            Err(format!("commits fail, {tries} tries so far; the log has the reason"))
+        }
     };
     let engine = match (status.stopping, gateway.engine().has_room()) {
         (true, _) => Err("stopping".to_owned()),

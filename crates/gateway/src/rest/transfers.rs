@@ -53,7 +53,14 @@ impl TransferView {
                 (from == payable || to == payable).then_some((shown(from), shown(to)))?
             }
         };
-        Some(Self { seq, reason: transfer.reason, from, to, amount_micros: transfer.amount_micros, at: transfer.at })
+        Some(Self {
+            seq,
+            reason: transfer.reason,
+            from,
+            to,
+            amount_micros: transfer.amount_micros,
+            at: transfer.at,
+        })
     }
 }
 
@@ -80,7 +87,8 @@ pub(crate) async fn of_account(
     accounts::visible(&gateway, principal.role, id).await?;
     let page = request::page(query.after, query.limit)?;
     let listing = gateway.read(move |reader| reader.transfers_of_account(id, &page)).await?;
-    let items = listing.items.into_iter().filter_map(|booked| TransferView::new(booked, principal.role)).collect();
+    let items =
+        listing.items.into_iter().filter_map(|booked| TransferView::new(booked, principal.role)).collect();
     Ok(Json(Listed { items, next: listing.next }))
 }
 
