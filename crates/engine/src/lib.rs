@@ -10,4 +10,4 @@ mod runner;
 
 pub use handle::{CommandError, Engine, EngineStatus, Overloaded};
 pub use owner::{Decided, Owner, Recovery};
-pub use runner::{EngineConfig, EngineThread, start};
+pub use runner::{EngineConfig, EngineThread, StartError, start};

@@ -5,7 +5,7 @@
 use crate::timers::Timers;
 use exchange::book::Book;
 use exchange::call_flow::{self, IllegalInput};
-use exchange::compliance::rules::Rules;
+use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Command, Effect, Input, JournalEntry, JournalInput};
 use exchange::id::CallId;
 use exchange::policy::Policy;
@@ -42,11 +42,16 @@ pub struct Recovery {
 
 impl Owner {
     /// Restores the book and closes every call that was open when the exchange stopped.
-    pub fn recover(snapshot: Snapshot, policy: Policy, rules: Arc<Rules>, now: Timestamp) -> Recovery {
+    pub fn recover(
+        snapshot: Snapshot,
+        policy: Policy,
+        screening: Arc<Screening>,
+        now: Timestamp,
+    ) -> Recovery {
         let last_alive_at = snapshot.last_alive_at;
         let mut open: Vec<CallId> = snapshot.open_calls.keys().copied().collect();
         open.sort_unstable();
-        let mut owner = Self { book: Book::restore(snapshot, policy, rules), timers: Timers::default() };
+        let mut owner = Self { book: Book::restore(snapshot, policy, screening), timers: Timers::default() };
         let units = open
             .into_iter()
             .map(|call| {

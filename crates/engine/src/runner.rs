@@ -4,11 +4,12 @@
 use crate::clock::Clock;
 use crate::handle::{CommandError, Engine, Gauges, Message};
 use crate::owner::{Decided, Owner, Recovery};
-use exchange::compliance::rules::Rules;
+use exchange::compliance::area_code::RuleDataError;
+use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Input, Record};
 use exchange::id::CallId;
 use exchange::policy::Policy;
-use infra::store::{CommitResult, OnDurable, Store, StoreError, UnitOfWork, Writer};
+use infra::store::{CommitResult, OnDurable, Store, StoreError, StoreHealth, UnitOfWork, Writer};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -32,6 +33,20 @@ impl Default for EngineConfig {
     }
 }
 
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The screening rules cannot be used.
+    #[error(transparent)]
+    Rules(#[from] RuleDataError),
+    /// The system gives no thread.
+    #[error("no thread for the engine: {0}; raise the process limit")]
+    Thread(std::io::Error),
+}
+
 /// The running thread. Stop it, or it runs until the process ends.
 #[derive(Debug)]
 pub struct EngineThread {
@@ -47,6 +62,7 @@ impl EngineThread {
             // A panic of the owner has been reported by the panic hook; there is nothing left to save here.
             let _ = self.thread.join();
         }
+        flush(&self.engine.writer);
     }
 }
 
@@ -58,11 +74,12 @@ pub fn start(
     config: &EngineConfig,
     policy: Policy,
     actions: UnboundedSender<(CallId, Action)>,
-) -> Result<(Engine, EngineThread), StoreError> {
+) -> Result<(Engine, EngineThread), StartError> {
     let snapshot = store.load()?;
     let clock = Clock::start(snapshot.last_alive_at);
     let interrupted = snapshot.open_calls.len();
-    let Recovery { owner, units } = Owner::recover(snapshot, policy, Arc::new(Rules::shipped()), clock.now());
+    let screening = Arc::new(Screening::new(policy.screening.clone())?);
+    let Recovery { owner, units } = Owner::recover(snapshot, policy, screening, clock.now());
     if interrupted > 0 {
         tracing::warn!(calls = interrupted, "closed the calls that were open when the exchange last stopped");
     }
@@ -70,16 +87,26 @@ pub fn start(
     let gauges = Arc::new(Gauges { waiting_max: config.waiting_max, ..Gauges::default() });
     let engine = Engine { inbox, gauges: Arc::clone(&gauges), writer: store.writer() };
     let heartbeat = Duration::from_millis(config.heartbeat_ms.max(1));
-    let mut runner = Runner { owner, writer: store.writer(), clock, gauges, actions, heartbeat };
+    let runner = Runner { owner, writer: store.writer(), clock, gauges, actions, heartbeat };
     for unit in units {
         runner.write(unit, |_| {});
     }
+    flush(&runner.writer);
     runner.show();
     let thread = std::thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || runner.run(&messages))
-        .map_err(|source| StoreError::Io { path: "engine thread".into(), source })?;
+        .map_err(StartError::Thread)?;
     Ok((engine.clone(), EngineThread { engine, thread }))
+}
+
+/// Waits until everything submitted is on disk; not while the disk refuses, for that could be for ever.
+fn flush(writer: &Writer) {
+    if writer.health() == StoreHealth::Healthy
+        && let Err(error) = writer.commit(UnitOfWork::default())
+    {
+        tracing::error!(%error, "the last units of work may not be written");
+    }
 }
 
 struct Runner {
@@ -182,7 +209,7 @@ impl Runner {
                 tracing::error!(%call, %rejection, "unit of work refused: a defect, please report it");
             }
             CommitResult::Abandoned => {
-                tracing::error!(%call, "unit of work not written: the store has stopped")
+                tracing::error!(%call, "unit of work not written: the store has stopped");
             }
         });
     }

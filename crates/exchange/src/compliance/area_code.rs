@@ -177,6 +177,14 @@ impl AreaCodes {
         self.find(code).ok().map(|place| &self.codes[place])
     }
 
+    /// The state an area code lies in; `None` when it lies in several, in none, or is not assigned.
+    pub fn only_state_of(&self, code: u16) -> Option<State> {
+        match self.get(code)?.states[..] {
+            [state] => Some(state),
+            _ => None,
+        }
+    }
+
     /// Every time zone of a state or province; empty when no area code belongs to it.
     pub fn zones_of_state(&self, state: State) -> ZoneSet {
         self.zones_of_state.get(&state).copied().unwrap_or_default()

@@ -307,6 +307,7 @@ impl CallFacts {
     pub(super) fn of(call: &Call) -> Self {
         let nothing = Micros::ZERO;
         let (state, outcome) = match &call.state {
+            CallState::Received => ("received", None),
             CallState::Ringing { .. } => ("ringing", None),
             CallState::Connected { .. } => ("connected", None),
             CallState::Ended { outcome, .. } => ("ended", Some(outcome)),
@@ -322,20 +323,7 @@ impl CallFacts {
             _ => (nothing, nothing, nothing),
         };
         let buyer = attempt.map(|attempt| *attempt.buyer.0.as_bytes());
-        Self { buyer, state, outcome: outcome.map(outcome_name), charge, payout, margin }
-    }
-}
-
-/// The outcome's name, as in the call's own document.
-fn outcome_name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::ScreenedOut { .. } => "screened_out",
-        Outcome::NoBidder => "no_bidder",
-        Outcome::Unanswered => "unanswered",
-        Outcome::Abandoned => "abandoned",
-        Outcome::Interrupted => "interrupted",
-        Outcome::NotConverted { .. } => "not_converted",
-        Outcome::Converted { .. } => "converted",
+        Self { buyer, state, outcome: outcome.map(Outcome::name), charge, payout, margin }
     }
 }
 

@@ -88,6 +88,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
 impl Writer {
     /// Submits a unit and returns at once. `on_durable` is told exactly once, unless the unit is handed back.
     pub fn submit(&self, unit: UnitOfWork, on_durable: OnDurable) -> Result<(), SubmitError> {
