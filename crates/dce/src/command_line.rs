@@ -21,10 +21,11 @@ Start here:
   dce serve --config dce.toml                          the exchange itself
 
 Exit codes:
-  0  done
-  1  the command ran and found something wrong (such as violations in the books)
-  2  wrong command line or configuration
-  3  wrong surroundings: port in use, data directory locked, database damaged";
+  0    done
+  1    the command ran and found something wrong (such as violations in the books)
+  2    wrong command line or configuration
+  3    wrong surroundings: port in use, data directory locked, database damaged
+  130  a second signal cut `serve`'s shutdown short";
 
 /// Flags every command takes. They win over the environment (`DCE_SECTION__KEY`), which wins over the file.
 #[derive(Debug, Args)]
@@ -61,7 +62,7 @@ pub(crate) enum Command {
     /// Run the exchange until SIGINT or SIGTERM
     ///
     /// Takes SIP calls and API requests. The first signal stops new calls and lets live ones finish for
-    /// shutdown.drain_timeout_s; a second signal ends at once. Either way nothing that was acknowledged is lost.
+    /// `shutdown.drain_timeout_s`; a second signal ends at once. Either way nothing that was acknowledged is lost.
     #[command(after_help = "Example:\n  dce serve --config dce.toml --set log.format=json")]
     Serve,
     /// Look at the configuration

@@ -5,6 +5,10 @@ mod failure;
 mod config;
 mod config_command;
 mod log;
+mod exchange_process;
+mod serve;
+mod key;
+mod verify;
 
 use clap::{CommandFactory, Parser};
 use command_line::{Command, CommandLine};
@@ -30,6 +34,9 @@ fn main() -> ExitCode {
 fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
     let load = || load(command_line);
     match &command_line.command {
+        Command::Serve => serve::run(&load()?.config).map_err(one),
+        Command::Key(command) => key::run(&load()?.config.data.directory, command).map_err(one),
+        Command::Verify { format } => verify::run(&load()?.config.data.directory, *format).map_err(one),
         Command::Config(command) => config_command::run(command, load),
         Command::Completions { shell } => {
             let mut script = Vec::new();

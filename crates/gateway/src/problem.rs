@@ -251,11 +251,7 @@ mod tests {
             let response = Problem::new(kind, "detail").into_response();
             assert_eq!(response.status(), status);
             assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
-            assert_eq!(
-                response.headers().contains_key(header::RETRY_AFTER),
-                status == 503,
-                "{kind:?}"
-            );
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), status == 503, "{kind:?}");
         }
     }
 

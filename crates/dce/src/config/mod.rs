@@ -23,6 +23,10 @@ pub(crate) struct Config {
     pub(crate) data: DataConfig,
     /// The HTTP API.
     pub(crate) http: gateway::HttpConfig,
+    /// What the exchange does where the law and the bids leave a choice.
+    pub(crate) policy: exchange::policy::Policy,
+    /// Bounds of the engine.
+    pub(crate) engine: engine::EngineConfig,
     /// What `serve` writes about itself.
     pub(crate) log: LogConfig,
     /// How `serve` ends.
@@ -127,6 +131,21 @@ impl Config {
                 "http.requests_per_minute",
                 "or http.requests_burst is 0; no request would ever be answered",
             );
+        }
+        if !(1_000..=180_000).contains(&self.policy.ring_timeout_ms) {
+            fault("policy.ring_timeout_ms", "is not between 1000 and 180000");
+        }
+        if !(1..=86_400).contains(&self.policy.max_call_s) {
+            fault("policy.max_call_s", "is not between 1 and 86400");
+        }
+        if self.policy.route_plan_max == 0 {
+            fault("policy.route_plan_max", "is 0; no call would ever ring anyone");
+        }
+        if self.engine.waiting_max == 0 {
+            fault("engine.waiting_max", "is 0; no call would ever be taken");
+        }
+        if !(10..=60_000).contains(&self.engine.heartbeat_ms) {
+            fault("engine.heartbeat_ms", "is not between 10 and 60000");
         }
         if let Err(error) = self.log.level.parse::<tracing_subscriber::EnvFilter>() {
             let problem = format!("is not a log level ({error}); write error, warn, info, debug or trace");
