@@ -75,7 +75,7 @@ impl Dialog {
 
     /// Takes tag, route set and target from a 2xx to our INVITE (section 12.1.2).
     pub fn confirm(&mut self, response: &Response) {
-        self.remote_tag = response.headers.to_tag().unwrap_or("").to_owned();
+        response.headers.to_tag().unwrap_or("").clone_into(&mut self.remote_tag);
         self.route_set = response.headers.all(Name::RecordRoute).map(str::to_owned).collect();
         self.route_set.reverse();
         self.refresh_target(&response.headers);
