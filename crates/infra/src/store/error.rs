@@ -24,7 +24,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// Any other answer of the operating system.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; free the path, or use another data directory")]
     Io {
         /// What could not be opened.
         path: PathBuf,

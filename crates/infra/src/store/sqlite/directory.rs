@@ -11,7 +11,16 @@ const LOCK_NAME: &str = "exchange.lock";
 /// Held for as long as the store is open. The operating system lets go of it when the process dies.
 #[derive(Debug)]
 pub(in crate::store) struct DirectoryLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a process being started at this moment shares the open file until its `exec`.
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "lock on the data directory not let go; it ends with the process");
+        }
+    }
 }
 
 impl DirectoryLock {
@@ -28,7 +37,7 @@ impl DirectoryLock {
         if let Err(error) = written {
             tracing::warn!(path = %path.display(), %error, "process id not written to the lock file");
         }
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 
     /// For tools that only read: any number of them, but none beside a writer.
@@ -36,7 +45,7 @@ impl DirectoryLock {
         let path = directory.join(LOCK_NAME);
         let file = open_lock_file(&path)?;
         file.try_lock_shared().map_err(|error| refused(error, &path))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
@@ -73,7 +82,8 @@ pub(super) fn must_exist(path: &Path) -> Result<(), StoreError> {
     std::fs::metadata(path).map(|_| ()).map_err(|error| name_path(error, path))
 }
 
-fn name_path(error: io::Error, path: &Path) -> StoreError {
+/// Turns the operating system's answers into errors that name the file and the fix.
+pub(super) fn name_path(error: io::Error, path: &Path) -> StoreError {
     let path = path.to_owned();
     match error.kind() {
         ErrorKind::NotFound => StoreError::Missing { path },
@@ -81,5 +91,26 @@ fn name_path(error: io::Error, path: &Path) -> StoreError {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StoreError::Permission { path },
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::DiskFull { path },
         _ => StoreError::Io { path, source: error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_path_and_the_fix() {
+        let table = [
+            (ErrorKind::NotFound, "/data: does not exist; start the exchange once to create it"),
+            (ErrorKind::NotADirectory, "data directory /data: not a directory; name a directory"),
+            (ErrorKind::PermissionDenied, "/data: permission denied; make it readable and writable"),
+            (ErrorKind::ReadOnlyFilesystem, "/data: permission denied; make it readable and writable"),
+            (ErrorKind::StorageFull, "/data: the disk, or the store's page quota, is full; free space"),
+        ];
+        for (kind, beginning) in table {
+            let shown = name_path(kind.into(), Path::new("/data")).to_string();
+            assert!(shown.starts_with(beginning), "{kind:?}: {shown}");
+            assert_eq!(shown.lines().count(), 1, "{kind:?}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What recovery reads: the snapshot from which the in-memory book is rebuilt.
 
+use super::read::transfers::reason;
 use super::read::{Reader, document, ledger_account};
 use crate::store::StoreError;
 use exchange::account::Account;
@@ -48,6 +49,7 @@ impl Reader {
                 snapshot.open_calls.insert(call.id, call);
             })?;
             load_balances(connection, &mut snapshot)?;
+            load_deposits(connection, &mut snapshot)?;
             load_usage(connection, &mut snapshot)?;
             Ok(snapshot)
         })
@@ -73,6 +75,17 @@ fn load_balances(connection: &Connection, snapshot: &mut Snapshot) -> Result<(),
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         snapshot.balances.insert(ledger_account(row, 0)?, Micros(row.get(1)?));
+    }
+    Ok(())
+}
+
+fn load_deposits(connection: &Connection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
+    // A range of the unique index: ';' is the character after ':'.
+    let sql = "SELECT reason FROM transfers WHERE reason >= 'deposit:' AND reason < 'deposit;'";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        snapshot.deposits.insert(reason(row, 0)?);
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use directory::DirectoryLock;
 use exchange::snapshot::Snapshot;
 use read::Reader;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use writer::{StoreHealth, Writer, WriterThread};
@@ -162,11 +163,32 @@ fn name_path(error: StoreError, path: &Path) -> StoreError {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             StoreError::Corrupt { path, finding: sql.to_string() }
         }
-        Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => {
-            StoreError::Permission { path }
-        }
+        Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => StoreError::Permission { path },
+        // SQLite does not say why; the operating system does.
+        Some(ErrorCode::CannotOpen) => match OpenOptions::new().read(true).write(true).open(&path) {
+            Err(error) => directory::name_path(error, &path),
+            Ok(_) => StoreError::Sql(sql),
+        },
         Some(ErrorCode::DiskFull) => StoreError::DiskFull { path },
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { path, pid: None },
         _ => StoreError::Sql(sql),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writer_syncs_every_commit_to_a_write_ahead_log() {
+        let path = std::env::temp_dir().join(format!("dce-store-pragmas-{}.sqlite", std::process::id()));
+        let connection = connect(&path, Access::Write).expect("a new file");
+        let pragma = |name| -> String {
+            let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+            connection.query_row(&sql, [], |row| row.get(0)).expect("a pragma")
+        };
+        let found = ["journal_mode", "synchronous", "foreign_keys"].map(pragma);
+        std::fs::remove_file(&path).expect("written above");
+        assert_eq!(found, ["wal", "2", "1"]);
     }
 }

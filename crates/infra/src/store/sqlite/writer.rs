@@ -249,8 +249,17 @@ impl Committer {
             let stop = gather(jobs, &mut batch, group_max, group_wait);
             self.commit_until_durable(&mut batch);
             if stop {
-                return;
+                return self.empty_log();
             }
+        }
+    }
+
+    /// Copies the write-ahead log back, so that the database file alone is whole when the store is closed.
+    fn empty_log(&self) {
+        let emptied = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = emptied {
+            // Nothing is lost: opening the store again reads the log.
+            tracing::warn!(%error, "write-ahead log not emptied");
         }
     }
 
