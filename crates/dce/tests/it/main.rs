@@ -1,6 +1,14 @@
 //! The `dce` binary, run as people run it.
 
 mod binary;
+mod patience;
 mod config;
 mod keys;
 mod serve;
+mod exchange;
+mod marketplace;
+mod sipp;
+mod calls;
+mod refusals;
+mod vanished;
+mod flood;
