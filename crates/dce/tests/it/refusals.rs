@@ -10,7 +10,7 @@ fn a_stranger_is_forbidden_and_leaves_no_trace() {
     let exchange = Exchange::start_with_trunks(r#"[{ name = "elsewhere", sources = ["192.0.2.0/24"] }]"#);
     let target = target("target_answers");
     load(&exchange, &[Buyer::at(target.port)]);
-    assert_eq!(caller("caller_is_refused").completes(exchange.udp), "[403][]\n");
+    assert_eq!(caller("caller_is_refused").completes(exchange.udp), "403");
     target.was_not_called();
     assert_eq!(exchange.get("/v1/calls")["items"], json!([]));
     exchange.stop_and_verify();
@@ -21,7 +21,7 @@ fn an_unknown_number_is_not_found() {
     let exchange = Exchange::start();
     list_number(&exchange);
     let refused = caller("caller_is_refused").called("+12125550199").completes(exchange.udp);
-    assert_eq!(refused, "[404][Q.850;cause=1;text=\"Unallocated number\"]\n");
+    assert_eq!(refused, "404 Q.850;cause=1;text=\"Unallocated number\"");
     exchange.stop_and_verify();
 }
 
@@ -30,7 +30,7 @@ fn without_a_bidder_the_caller_is_told_why() {
     let exchange = Exchange::start();
     list_number(&exchange);
     let refused = caller("caller_is_refused").completes(exchange.udp);
-    assert_eq!(refused, "[480][Q.850;cause=34;text=\"No bidder\"]\n");
+    assert_eq!(refused, "480 Q.850;cause=34;text=\"No bidder\"");
     let call = exchange.ended_call();
     assert_eq!(call["outcome"], "no_bidder", "{call}");
     assert_eq!(exchange.transfers(&call), []);
@@ -42,7 +42,7 @@ fn without_a_bidder_it_may_be_503_by_configuration() {
     let exchange = Exchange::start_with_sip("no_bidder_status = 503\n");
     list_number(&exchange);
     let refused = caller("caller_is_refused").completes(exchange.udp);
-    assert_eq!(refused, "[503][Q.850;cause=34;text=\"No bidder\"]\n");
+    assert_eq!(refused, "503 Q.850;cause=34;text=\"No bidder\"");
     exchange.stop_and_verify();
 }
 
@@ -52,7 +52,7 @@ fn when_the_last_buyer_is_busy_so_is_the_line() {
     let target = target("target_is_busy");
     load(&exchange, &[Buyer::at(target.port)]);
     let refused = caller("caller_is_refused").completes(exchange.udp);
-    assert_eq!(refused, "[486][Q.850;cause=17;text=\"User busy\"]\n");
+    assert_eq!(refused, "486 Q.850;cause=17;text=\"User busy\"");
     target.succeeds();
     let call = exchange.ended_call();
     assert_eq!(call["outcome"], "unanswered", "{call}");

@@ -110,7 +110,7 @@ impl Sipp {
     pub(crate) fn succeeds(mut self) -> String {
         let status = until("SIPp ends", || self.child.try_wait().expect("a child"));
         assert_eq!(status.code(), Some(0), "{}: {}", self.scenario, self.account());
-        self.read("log")
+        self.read("log").split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     /// Ends a target that must not have been called.
