@@ -118,7 +118,7 @@ fn what_cannot_be_taken_is_refused_in_the_words_of_sip() {
             |r| *r = Phone::caller("c").request(Method::Other("PUBLISH".into()), ""),
             405,
             Name::Allow,
-            "INVITE, ",
+            "INVITE",
         ),
     ];
     for (what, change, status, name, value) in cases {

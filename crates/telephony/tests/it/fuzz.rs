@@ -42,6 +42,12 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     ]
 }
 
+fn mutate_all(bytes: &mut Vec<u8>, mutations: &[Mutation]) {
+    for mutation in mutations {
+        mutate(bytes, mutation);
+    }
+}
+
 fn mutate(bytes: &mut Vec<u8>, mutation: &Mutation) {
     if bytes.is_empty() {
         return;
@@ -115,14 +121,14 @@ fn play(steps: &[Step]) {
                     2 => caller.ack("").to_bytes(),
                     _ => caller.request(METHODS[what % METHODS.len()].clone(), SDP_CALLER).to_bytes(),
                 };
-                mutations.iter().for_each(|mutation| mutate(&mut bytes, mutation));
+                mutate_all(&mut bytes, mutations);
                 world.stack.receive(&bytes, carrier(), world.now);
             }
             Step::Target(status, body, mutations) => {
                 if let (Some(phone), Some(request)) = (&target, asked.pop()) {
                     let mut bytes =
                         phone.answer(&request, *status, if *body { SDP_TARGET } else { "" }).to_bytes();
-                    mutations.iter().for_each(|mutation| mutate(&mut bytes, mutation));
+                    mutate_all(&mut bytes, mutations);
                     world.stack.receive(&bytes, buyer(0), world.now);
                     asked.push(request);
                 }
@@ -199,7 +205,7 @@ proptest! {
     #[test]
     fn what_is_read_is_written_and_read_the_same(mutations in prop::collection::vec(mutation(), 0..6)) {
         let mut bytes = Phone::caller("fuzz").invite(SDP_CALLER).to_bytes();
-        mutations.iter().for_each(|mutation| mutate(&mut bytes, mutation));
+        mutate_all(&mut bytes, &mutations);
         if let Ok(Message::Request(request)) = Message::parse(&bytes) {
             let Ok(Message::Request(again)) = Message::parse(&request.to_bytes()) else { panic!("not read again") };
             prop_assert!(again.headers.iter().eq(request.headers.iter()));

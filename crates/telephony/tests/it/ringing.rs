@@ -5,6 +5,7 @@ use exchange::bid::Destination;
 use exchange::call::FailureCause;
 use exchange::effect::{Action, EndReason, Input};
 use exchange::phone_number::CallerId;
+use telephony::config::SipConfig;
 use telephony::header::Name;
 use telephony::method::Method;
 
@@ -150,7 +151,7 @@ fn when_every_trunk_fails_the_target_is_unreachable() {
     let first = world.ring(call, 1, &[buyer(0), buyer(1)]);
     world.send(first.peer, &first.respond(503, ""));
     world.advance_ms(4_000);
-    assert_eq!(world.inputs(), [unreachable.clone()]);
+    assert_eq!(world.inputs(), std::slice::from_ref(&unreachable));
     // Addresses that cannot be sent to never ring at all.
     let uris = [
         "sip:a@target.example",
@@ -181,7 +182,7 @@ fn a_slow_trunk_that_rings_after_all_is_cancelled_or_hung_up() {
 
 #[test]
 fn a_trunk_that_is_down_is_passed_over_until_it_answers_options() {
-    let mut world = World::new();
+    let mut world = World::with(SipConfig { options_interval_ms: 30_000, ..config() });
     let (_, call) = world.arrive();
     let first = world.ring(call, 1, &[buyer(0), buyer(1)]);
     world.send(first.peer, &first.respond(503, ""));
@@ -215,7 +216,7 @@ fn a_trunk_that_is_down_is_passed_over_until_it_answers_options() {
 
 #[test]
 fn a_trunk_that_misses_options_goes_down() {
-    let mut world = World::new();
+    let mut world = World::with(SipConfig { options_interval_ms: 30_000, ..config() });
     let (_, call) = world.arrive();
     let target = world.ring(call, 1, &[buyer(0)]);
     world.send(target.peer, &target.respond(486, ""));
