@@ -1,1 +1,13 @@
-//! Runs the pure core: the owner of the in-memory book, the journal, recovery, timers.
+//! Runs the pure core: one owner of the in-memory book, the journal, recovery, timers.
+//!
+//! Absent on purpose: decisions (they are `exchange`'s), SQL (`infra`'s), packets (`telephony`'s).
+
+mod owner;
+mod timers;
+mod clock;
+mod handle;
+mod runner;
+
+pub use handle::{CommandError, Engine, EngineStatus, Overloaded};
+pub use owner::{Decided, Owner, Recovery};
+pub use runner::{EngineConfig, EngineThread, StartError, start};

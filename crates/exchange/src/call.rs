@@ -60,6 +60,8 @@ pub struct Call {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum CallState {
+    /// Arrived and being decided, within one step; never stored.
+    Received,
     /// A target is being rung; its money and capacity are held.
     Ringing {
         /// The target being rung.
@@ -213,7 +215,22 @@ impl Call {
     pub fn held_attempt(&self) -> Option<&Attempt> {
         match &self.state {
             CallState::Ringing { attempt, .. } | CallState::Connected { attempt, .. } => Some(attempt),
-            CallState::Ended { .. } => None,
+            CallState::Received | CallState::Ended { .. } => None,
+        }
+    }
+}
+
+impl Outcome {
+    /// Its name in events, reports and the API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ScreenedOut { .. } => "screened_out",
+            Self::NoBidder => "no_bidder",
+            Self::Unanswered => "unanswered",
+            Self::Abandoned => "abandoned",
+            Self::Interrupted => "interrupted",
+            Self::NotConverted { .. } => "not_converted",
+            Self::Converted { .. } => "converted",
         }
     }
 }

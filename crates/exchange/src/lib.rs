@@ -3,17 +3,23 @@
 //! Absent on purpose: async, I/O, a clock, randomness, the environment. Time and ids are arguments, and what must
 //! happen in the world comes back as [`effect::Effect`]s.
 
-pub mod id;
-pub mod time;
-pub mod phone_number;
-pub mod schedule;
-pub mod account;
-pub mod tracking_number;
-pub mod bid;
+pub mod call_flow;
 pub mod call;
 pub mod effect;
 pub mod event;
+pub mod book;
+pub mod account;
+pub mod tracking_number;
+pub mod bid;
+pub mod schedule;
 pub mod compliance;
+pub mod fraud;
 pub mod auction;
+pub mod capacity;
 pub mod ledger;
+pub mod policy;
+pub mod refused;
 pub mod snapshot;
+pub mod id;
+pub mod phone_number;
+pub mod time;

@@ -6,11 +6,11 @@ use crate::call::{Call, CallState};
 use crate::effect::{DailyUsage, Record};
 use crate::id::{AccountId, BidProfileId, CallId};
 use crate::ledger::money::Micros;
-use crate::ledger::transfer::LedgerAccount;
+use crate::ledger::transfer::{LedgerAccount, TransferReason};
 use crate::phone_number::PhoneNumber;
 use crate::time::Timestamp;
 use crate::tracking_number::TrackingNumber;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The durable state from which the in-memory book is rebuilt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub bid_profiles: BTreeMap<BidProfileId, BidProfile>,
     /// Every ledger balance that ever moved, in micro-units.
     pub balances: BTreeMap<LedgerAccount, Micros>,
+    /// Deposits already booked, so that a repeated reference changes nothing.
+    pub deposits: BTreeSet<TransferReason>,
     /// Daily caps in use.
     pub usage: BTreeMap<BidProfileId, DailyUsage>,
     /// Calls that have not ended.
@@ -54,6 +56,9 @@ impl Snapshot {
                 self.open_calls.insert(call.id, (**call).clone());
             }
             Record::Transfer(transfer) => {
+                if matches!(transfer.reason, TransferReason::Deposit { .. }) {
+                    self.deposits.insert(transfer.reason.clone());
+                }
                 self.balances.entry(transfer.from).or_default().0 -= transfer.amount_micros.0;
                 self.balances.entry(transfer.to).or_default().0 += transfer.amount_micros.0;
             }

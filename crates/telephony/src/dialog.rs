@@ -63,6 +63,11 @@ impl Dialog {
         self.local_tag
     }
 
+    /// Its `Call-ID`.
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
     /// Another tag for a further early dialog of the same INVITE.
     pub fn set_local_tag(&mut self, tag: Tag) {
         self.local_tag = tag;

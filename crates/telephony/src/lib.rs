@@ -1,7 +1,7 @@
 //! SIP: turns packets into inputs of the exchange and its actions into packets.
 //!
 //! Bottom up: [`message`] reads and writes bytes, [`transaction`] makes them reliable, [`dialog`] remembers a peer,
-//! `bridge` joins a caller and a target, [`stack`] is the whole. None of these reads a clock or touches a socket:
+//! `bridge` joins a caller and a target, [`stack`] is the whole; [`endpoint`] is the other side of the wire. None of these reads a clock or touches a socket:
 //! packets, time and randomness come in as arguments and packets to send come out as values.
 
 pub mod peer;
@@ -24,6 +24,7 @@ mod signalling;
 mod admission;
 mod bridge;
 pub mod stack;
+pub mod endpoint;
 mod transport;
 pub mod server;
 pub use transport::{BindError, TransportCounters};

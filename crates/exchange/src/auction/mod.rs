@@ -1,3 +1,8 @@
-//! The auction.
+//! The auction: which bids want a call, in which order, at which price.
+//!
+//! Absent on purpose: money and capacity are only looked at here, never taken; that is [`crate::call_flow`]'s.
 
+pub mod matching;
+pub mod index;
+pub mod clear;
 pub mod receipt;

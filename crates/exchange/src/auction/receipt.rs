@@ -1,5 +1,7 @@
 //! The receipt of a decision: why this call went where it went, for people and regulators.
 
+use crate::auction::clear::AuctionType;
+use crate::auction::matching::Refusal;
 use crate::bid::Price;
 use crate::compliance::verdict::Check;
 use crate::id::{AccountId, BidProfileId, CallId};
@@ -30,14 +32,14 @@ pub struct Receipt {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AuctionReceipt {
-    /// The pricing rule, such as `first_price`.
-    pub auction_type: String,
+    /// How the price was set.
+    pub auction_type: AuctionType,
     /// The least a bid had to offer, in micro-units.
     pub floor_micros: Micros,
     /// Bids looked at, best price first, until the route plan was full.
     pub considered: u32,
     /// Of those, how many were refused, by reason.
-    pub refused: BTreeMap<String, u32>,
+    pub refused: BTreeMap<Refusal, u32>,
     /// The route plan: the winner, then the fall-backs.
     pub ranking: Vec<RankedBid>,
 }

@@ -119,6 +119,31 @@ impl fmt::Display for TransferReason {
     }
 }
 
+impl std::str::FromStr for TransferReason {
+    type Err = String;
+
+    /// Reads what `Display` writes.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let error =
+            || format!("'{text}' is not a transfer's reason; write hold:<call id>:<attempt> and the like");
+        let mut parts = text.splitn(3, ':');
+        let (kind, id, rest) = (parts.next(), parts.next().unwrap_or_default(), parts.next());
+        let call = || id.parse::<CallId>().map_err(|_| error());
+        let attempt = || rest.and_then(|rest| rest.parse::<u8>().ok()).ok_or_else(error);
+        match (kind, rest) {
+            (Some("deposit"), Some(reference)) => {
+                let account = id.parse().map_err(|_| error())?;
+                Ok(Self::Deposit { account, reference: reference.to_owned() })
+            }
+            (Some("hold"), Some(_)) => Ok(Self::Hold { call: call()?, attempt: attempt()? }),
+            (Some("release"), Some(_)) => Ok(Self::Release { call: call()?, attempt: attempt()? }),
+            (Some("payout"), None) => Ok(Self::Payout { call: call()? }),
+            (Some("margin"), None) => Ok(Self::Margin { call: call()? }),
+            _ => Err(error()),
+        }
+    }
+}
+
 impl TransferReason {
     /// The call it belongs to, if any.
     pub fn call(&self) -> Option<CallId> {

@@ -1,0 +1,135 @@
+//! The handle by which the rest of the process reaches the owner of the book.
+
+use exchange::effect::{Command, Input};
+use exchange::id::CallId;
+use exchange::refused::{CommandRefused, FieldError};
+use infra::store::{StoreHealth, Writer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+use tokio::sync::oneshot;
+
+/// A cheap, cloneable handle.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    pub(crate) inbox: Sender<Message>,
+    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) writer: Writer,
+}
+
+/// What reaches the owner.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Call { call: CallId, input: Input },
+    Command { command: Command, reply: oneshot::Sender<Result<(), CommandError>> },
+    Stop,
+}
+
+/// What the owner tells the rest of the process, without being asked.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    pub(crate) waiting: AtomicUsize,
+    pub(crate) waiting_max: usize,
+    pub(crate) live_calls: AtomicUsize,
+    pub(crate) bid_profiles: AtomicUsize,
+    pub(crate) stopping: AtomicBool,
+}
+
+/// The exchange has more to do than it can: refuse the call and say when to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the exchange is overloaded; try again in a few seconds")]
+pub struct Overloaded;
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// It is wrong; every problem is listed.
+    #[error("{}", CommandRefused::Invalid(.0.clone()))]
+    Invalid(Vec<FieldError>),
+    /// There is no such thing.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// It contradicts what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// Too much is waiting.
+    #[error("the exchange is overloaded; try again in a few seconds")]
+    Overloaded,
+    /// The exchange is shutting down, or the store could not take it.
+    #[error("the exchange is stopping; try again when it is back")]
+    Stopping,
+}
+
+impl From<CommandRefused> for CommandError {
+    fn from(refused: CommandRefused) -> Self {
+        match refused {
+            CommandRefused::Invalid(errors) => Self::Invalid(errors),
+            CommandRefused::NotFound(what) => Self::NotFound(what),
+            CommandRefused::Conflict(why) => Self::Conflict(why),
+        }
+    }
+}
+
+/// How the engine is doing.
+#[derive(Debug, Clone)]
+pub struct EngineStatus {
+    /// Messages waiting for the owner.
+    pub waiting: usize,
+    /// Calls that have not ended.
+    pub live_calls: usize,
+    /// Bid profiles in the book.
+    pub bid_profiles: usize,
+    /// Whether it is shutting down.
+    pub stopping: bool,
+    /// Whether units are being written.
+    pub store: StoreHealth,
+}
+
+impl Engine {
+    /// Gives an input to a call. New calls are refused when too much is waiting, when the store cannot write, or at
+    /// shutdown; inputs to calls already accepted always get through, and are few for each.
+    pub fn call(&self, call: CallId, input: Input) -> Result<(), Overloaded> {
+        let arrived = matches!(input, Input::Arrived(_));
+        if arrived && (!self.has_room() || !matches!(self.writer.health(), StoreHealth::Healthy)) {
+            return Err(Overloaded);
+        }
+        self.send(Message::Call { call, input }).map_err(|()| Overloaded)
+    }
+
+    /// Changes the marketplace; returns when the change is durable.
+    pub async fn command(&self, command: Command) -> Result<(), CommandError> {
+        if self.gauges.stopping.load(Ordering::Relaxed) {
+            return Err(CommandError::Stopping);
+        }
+        if !self.has_room() {
+            return Err(CommandError::Overloaded);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Command { command, reply }).map_err(|()| CommandError::Stopping)?;
+        answer.await.unwrap_or(Err(CommandError::Stopping))
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> EngineStatus {
+        EngineStatus {
+            waiting: self.gauges.waiting.load(Ordering::Relaxed),
+            live_calls: self.gauges.live_calls.load(Ordering::Relaxed),
+            bid_profiles: self.gauges.bid_profiles.load(Ordering::Relaxed),
+            stopping: self.gauges.stopping.load(Ordering::Relaxed),
+            store: self.writer.health(),
+        }
+    }
+
+    /// Whether new calls and commands are taken: not too much is waiting, and it is not stopping.
+    pub fn has_room(&self) -> bool {
+        self.gauges.waiting.load(Ordering::Relaxed) < self.gauges.waiting_max
+            && !self.gauges.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn send(&self, message: Message) -> Result<(), ()> {
+        self.gauges.waiting.fetch_add(1, Ordering::Relaxed);
+        self.inbox.send(message).map_err(|_| {
+            self.gauges.waiting.fetch_sub(1, Ordering::Relaxed);
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! The owner of the book: gives it inputs one at a time and turns what it decides into a unit of work and actions.
+//!
+//! Absent on purpose: threads, channels, the clock. The simulator drives this very code in virtual time.
+
+use crate::timers::Timers;
+use exchange::book::Book;
+use exchange::call_flow::{self, IllegalInput};
+use exchange::compliance::screening::Screening;
+use exchange::effect::{Action, Command, Effect, Input, JournalEntry, JournalInput};
+use exchange::id::CallId;
+use exchange::policy::Policy;
+use exchange::refused::CommandRefused;
+use exchange::snapshot::Snapshot;
+use exchange::time::Timestamp;
+use infra::store::UnitOfWork;
+use std::sync::Arc;
+
+/// The book and the timers its calls asked for.
+#[derive(Debug)]
+pub struct Owner {
+    book: Book,
+    timers: Timers,
+}
+
+/// What one input came to: write the unit; when it is durable, do the actions, in order.
+#[derive(Debug, Default)]
+pub struct Decided {
+    /// What to write. May be empty: then the actions still wait their turn.
+    pub unit: UnitOfWork,
+    /// What to do.
+    pub actions: Vec<Action>,
+}
+
+/// An owner restored after a restart, and what its recovery decided about the calls that were open.
+#[derive(Debug)]
+pub struct Recovery {
+    /// The owner, with no open call left.
+    pub owner: Owner,
+    /// One unit for each call that was open: its hold is released, or settled up to the last sign of life.
+    pub units: Vec<UnitOfWork>,
+}
+
+impl Owner {
+    /// Restores the book and closes every call that was open when the exchange stopped.
+    pub fn recover(
+        snapshot: Snapshot,
+        policy: Policy,
+        screening: Arc<Screening>,
+        now: Timestamp,
+    ) -> Recovery {
+        let last_alive_at = snapshot.last_alive_at;
+        let mut open: Vec<CallId> = snapshot.open_calls.keys().copied().collect();
+        open.sort_unstable();
+        let mut owner = Self { book: Book::restore(snapshot, policy, screening), timers: Timers::default() };
+        let units = open
+            .into_iter()
+            .map(|call| {
+                let decided = owner.call(call, Input::Recovered { last_alive_at }, now);
+                decided.expect("an open call can be recovered").unit
+            })
+            .collect();
+        Recovery { owner, units }
+    }
+
+    /// Gives one input to one call.
+    pub fn call(&mut self, call: CallId, input: Input, now: Timestamp) -> Result<Decided, IllegalInput> {
+        let effects = call_flow::step(&mut self.book, call, input.clone(), now)?;
+        let decided = decided(JournalInput::Call { call, input }, effects, now);
+        for action in &decided.actions {
+            match action {
+                Action::StartRingTimer { attempt, after_ms } => {
+                    self.timers.start_ring(call, *attempt, now.plus_ms(*after_ms));
+                }
+                Action::StartDurationTimer { after_ms } => {
+                    self.timers.start_duration(call, now.plus_ms(*after_ms));
+                }
+                _ => {}
+            }
+        }
+        Ok(decided)
+    }
+
+    /// Changes the marketplace.
+    pub fn command(&mut self, command: Command, now: Timestamp) -> Result<UnitOfWork, CommandRefused> {
+        let effects = self.book.apply(command.clone(), now)?;
+        Ok(decided(JournalInput::Command(command), effects, now).unit)
+    }
+
+    /// The next timer that is due, as an input to its call.
+    pub fn due(&mut self, now: Timestamp) -> Option<(CallId, Input)> {
+        self.timers.pop_due(now)
+    }
+
+    /// When the next timer is due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timers.next_due()
+    }
+
+    /// Every call that is open, in the order they arrived.
+    pub fn open_calls(&self) -> Vec<CallId> {
+        let mut open: Vec<CallId> = self.book.calls().map(|call| call.id).collect();
+        open.sort_unstable();
+        open
+    }
+
+    /// The book, to look at.
+    pub fn book(&self) -> &Book {
+        &self.book
+    }
+}
+
+/// Splits effects into what is written and what is done. An input that changed nothing is not journalled.
+fn decided(input: JournalInput, effects: Vec<Effect>, now: Timestamp) -> Decided {
+    let mut decided = Decided::default();
+    for effect in effects {
+        match effect {
+            Effect::Record(record) => decided.unit.records.push(record),
+            Effect::Act(action) => decided.actions.push(action),
+        }
+    }
+    if !decided.unit.records.is_empty() {
+        decided.unit.journal = Some(JournalEntry { at: now, entry: input });
+    }
+    decided
+}

@@ -1,0 +1,240 @@
+//! The thread that owns the book: takes messages in order, decides, hands each unit to the store's writer, and lets the
+//! actions out once it is durable.
+
+use crate::clock::Clock;
+use crate::handle::{CommandError, Engine, Gauges, Message};
+use crate::owner::{Decided, Owner, Recovery};
+use exchange::compliance::area_code::RuleDataError;
+use exchange::compliance::screening::Screening;
+use exchange::effect::{Action, Input, Record};
+use exchange::id::CallId;
+use exchange::policy::Policy;
+use infra::store::{CommitResult, OnDurable, Store, StoreError, StoreHealth, UnitOfWork, Writer};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Bounds of the engine.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineConfig {
+    /// New calls and commands are refused while more messages than this are waiting.
+    pub waiting_max: usize,
+    /// How often a sign of life is written while calls are open, in milliseconds: the most a crash can leave unbilled.
+    pub heartbeat_ms: u64,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { waiting_max: 10_000, heartbeat_ms: 1_000 }
+    }
+}
+
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The screening rules cannot be used.
+    #[error(transparent)]
+    Rules(#[from] RuleDataError),
+    /// The system gives no thread.
+    #[error("no thread for the engine: {0}; raise the process limit")]
+    Thread(std::io::Error),
+}
+
+/// The running thread. Stop it, or it runs until the process ends.
+#[derive(Debug)]
+pub struct EngineThread {
+    engine: Engine,
+    thread: JoinHandle<()>,
+}
+
+impl EngineThread {
+    /// Ends every open call in good order, writes everything, and returns when it is on disk.
+    pub fn stop(self) {
+        self.engine.gauges.stopping.store(true, Ordering::Relaxed);
+        if self.engine.send(Message::Stop).is_ok() {
+            // A panic of the owner has been reported by the panic hook; there is nothing left to save here.
+            let _ = self.thread.join();
+        }
+        flush(&self.engine.writer);
+    }
+}
+
+/// Loads the store, recovers what was open, and starts deciding. Actions come out on `actions` in the order they were
+/// decided, each only when what led to it is durable. The channel has no bound of its own: its depth is bounded by the
+/// calls that were let in, a few actions each.
+pub fn start(
+    store: &Store,
+    config: &EngineConfig,
+    policy: Policy,
+    actions: UnboundedSender<(CallId, Action)>,
+) -> Result<(Engine, EngineThread), StartError> {
+    let snapshot = store.load()?;
+    let clock = Clock::start(snapshot.last_alive_at);
+    let interrupted = snapshot.open_calls.len();
+    let screening = Arc::new(Screening::new(policy.screening.clone())?);
+    let Recovery { owner, units } = Owner::recover(snapshot, policy, screening, clock.now());
+    if interrupted > 0 {
+        tracing::warn!(calls = interrupted, "closed the calls that were open when the exchange last stopped");
+    }
+    let (inbox, messages) = mpsc::channel();
+    let gauges = Arc::new(Gauges { waiting_max: config.waiting_max, ..Gauges::default() });
+    let engine = Engine { inbox, gauges: Arc::clone(&gauges), writer: store.writer() };
+    let heartbeat = Duration::from_millis(config.heartbeat_ms.max(1));
+    let runner = Runner { owner, writer: store.writer(), clock, gauges, actions, heartbeat };
+    for unit in units {
+        runner.write(unit, |_| {});
+    }
+    flush(&runner.writer);
+    runner.show();
+    let thread = std::thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || runner.run(&messages))
+        .map_err(StartError::Thread)?;
+    Ok((engine.clone(), EngineThread { engine, thread }))
+}
+
+/// Waits until everything submitted is on disk; not while the disk refuses, for that could be for ever.
+fn flush(writer: &Writer) {
+    if writer.health() == StoreHealth::Healthy
+        && let Err(error) = writer.commit(UnitOfWork::default())
+    {
+        tracing::error!(%error, "the last units of work may not be written");
+    }
+}
+
+struct Runner {
+    owner: Owner,
+    writer: Writer,
+    clock: Clock,
+    gauges: Arc<Gauges>,
+    actions: UnboundedSender<(CallId, Action)>,
+    heartbeat: Duration,
+}
+
+impl Runner {
+    fn run(mut self, messages: &Receiver<Message>) {
+        let mut last_heartbeat = Instant::now();
+        loop {
+            let patience = self.patience().min(self.heartbeat);
+            match messages.recv_timeout(patience) {
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(message) => {
+                    self.gauges.waiting.fetch_sub(1, Ordering::Relaxed);
+                    self.take(message);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.fire_timers();
+            if last_heartbeat.elapsed() >= self.heartbeat {
+                last_heartbeat = Instant::now();
+                if self.owner.book().calls().len() > 0 {
+                    self.writer.heartbeat(self.clock.now());
+                }
+            }
+            self.show();
+        }
+        for call in self.owner.open_calls() {
+            self.step(call, Input::ShutDown);
+        }
+        self.show();
+    }
+
+    /// How long until the next timer is due.
+    fn patience(&self) -> Duration {
+        let micros = self.owner.next_due().map_or(i64::MAX, |due| due - self.clock.now());
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Call { call, input } => self.step(call, input),
+            Message::Command { command, reply } => match self.owner.command(command, self.clock.now()) {
+                Err(refused) => drop(reply.send(Err(refused.into()))),
+                Ok(unit) => self.write(unit, |result| {
+                    let answer = match result {
+                        CommitResult::Durable => Ok(()),
+                        CommitResult::Rejected(rejection) => {
+                            Err(CommandError::Conflict(rejection.to_string()))
+                        }
+                        CommitResult::Abandoned => Err(CommandError::Stopping),
+                    };
+                    // The asker may have gone away; the change stands all the same.
+                    let _ = reply.send(answer);
+                }),
+            },
+            Message::Stop => {}
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some((call, input)) = self.owner.due(self.clock.now()) {
+            self.step(call, input);
+        }
+    }
+
+    fn step(&mut self, call: CallId, input: Input) {
+        let arrived = matches!(input, Input::Arrived(_));
+        let started = Instant::now();
+        match self.owner.call(call, input, self.clock.now()) {
+            Ok(mut decided) => {
+                if arrived {
+                    note_duration(&mut decided, started.elapsed());
+                }
+                self.carry_out(call, decided);
+            }
+            Err(illegal) => tracing::error!(%call, %illegal, "input refused: a defect, please report it"),
+        }
+    }
+
+    fn carry_out(&self, call: CallId, Decided { unit, actions }: Decided) {
+        if unit.is_empty() && actions.is_empty() {
+            return;
+        }
+        let out = self.actions.clone();
+        self.write(unit, move |result| match result {
+            CommitResult::Durable => {
+                for action in actions {
+                    // Without telephony (an exchange that only serves its API) nobody listens.
+                    let _ = out.send((call, action));
+                }
+            }
+            CommitResult::Rejected(rejection) => {
+                tracing::error!(%call, %rejection, "unit of work refused: a defect, please report it");
+            }
+            CommitResult::Abandoned => {
+                tracing::error!(%call, "unit of work not written: the store has stopped");
+            }
+        });
+    }
+
+    /// Hands a unit to the writer, waiting while its queue is full: that is how a slow disk slows the exchange down.
+    fn write(&self, unit: UnitOfWork, told: impl FnOnce(CommitResult) + Send + 'static) {
+        if self.writer.submit_blocking(unit, OnDurable::new(told)).is_err() {
+            tracing::error!("unit of work not written: the store has stopped");
+        }
+    }
+
+    fn show(&self) {
+        let book = self.owner.book();
+        self.gauges.live_calls.store(book.calls().len(), Ordering::Relaxed);
+        self.gauges.bid_profiles.store(book.bids().len(), Ordering::Relaxed);
+    }
+}
+
+/// Puts the time the decision took on its receipt; the core has no clock.
+fn note_duration(decided: &mut Decided, took: Duration) {
+    let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    metrics::histogram!("dce_decision_seconds").record(took.as_secs_f64());
+    for record in &mut decided.unit.records {
+        if let Record::Receipt(receipt) = record {
+            receipt.decided_in_ns = Some(took_ns);
+        }
+    }
+}

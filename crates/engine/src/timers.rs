@@ -1,0 +1,62 @@
+//! The timers that calls ask for: each comes back as an input when it is due.
+
+use exchange::effect::Input;
+use exchange::id::CallId;
+use exchange::time::Timestamp;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Timers by due time. A timer is never cancelled: an input that comes too late changes nothing, and a call sets few.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    due: BinaryHeap<Reverse<Timer>>,
+    set: u64,
+}
+
+/// Ordered by due time, then by the order they were set.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Timer {
+    at: Timestamp,
+    order: u64,
+    call: CallId,
+    kind: Kind,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Ring { attempt: u8 },
+    Duration,
+}
+
+impl Timers {
+    pub(crate) fn start_ring(&mut self, call: CallId, attempt: u8, at: Timestamp) {
+        self.start(call, Kind::Ring { attempt }, at);
+    }
+
+    pub(crate) fn start_duration(&mut self, call: CallId, at: Timestamp) {
+        self.start(call, Kind::Duration, at);
+    }
+
+    fn start(&mut self, call: CallId, kind: Kind, at: Timestamp) {
+        self.set += 1;
+        self.due.push(Reverse(Timer { at, order: self.set, call, kind }));
+    }
+
+    /// When the next one is due.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        self.due.peek().map(|Reverse(timer)| timer.at)
+    }
+
+    /// The earliest timer that is due, as the input it stands for.
+    pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<(CallId, Input)> {
+        if self.next_due()? > now {
+            return None;
+        }
+        let Reverse(timer) = self.due.pop()?;
+        let input = match timer.kind {
+            Kind::Ring { attempt } => Input::RingTimedOut { attempt },
+            Kind::Duration => Input::MaxDurationReached,
+        };
+        Some((timer.call, input))
+    }
+}

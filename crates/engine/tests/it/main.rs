@@ -1,0 +1,177 @@
+//! The engine over a real store: what is decided is written, and comes back after a restart.
+
+use engine::{CommandError, Engine, EngineConfig, EngineThread};
+use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
+use exchange::call::{Arrival, CallState, Outcome};
+use exchange::effect::{Action, Command, Input};
+use exchange::id::{AccountId, BidProfileId, CallId};
+use exchange::ledger::money::{Currency, Micros};
+use exchange::phone_number::CallerId;
+use exchange::policy::Policy;
+use exchange::schedule::{Schedule, ZoneName};
+use exchange::time::Timestamp;
+use exchange::tracking_number::{CallOrigin, TrackingNumber};
+use infra::store::{Store, StoreOptions};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use uuid::Uuid;
+
+const BUYER: AccountId = AccountId(Uuid::from_u128(1));
+const SELLER: AccountId = AccountId(Uuid::from_u128(2));
+
+/// A running exchange without telephony: the test plays that part.
+struct Exchange {
+    store: Store,
+    engine: Engine,
+    thread: EngineThread,
+    actions: UnboundedReceiver<(CallId, Action)>,
+}
+
+fn start(directory: &Path) -> Exchange {
+    let store = Store::open(directory, &StoreOptions::default()).expect("a store");
+    let (out, actions) = unbounded_channel();
+    let (engine, thread) =
+        engine::start(&store, &EngineConfig::default(), Policy::default(), out).expect("an engine");
+    Exchange { store, engine, thread, actions }
+}
+
+async fn load_market(engine: &Engine) {
+    let account = |id, kind| Account {
+        id,
+        kind,
+        name: "Acme".to_owned(),
+        status: AccountStatus::Active,
+        time_zone: ZoneName::default(),
+        currency: Currency::USD,
+        credit_limit_micros: Micros::ZERO,
+        opened_at: Timestamp(1),
+    };
+    let number = TrackingNumber {
+        number: "+18005550100".parse().expect("a number"),
+        seller: SELLER,
+        vertical: "roofing".to_owned(),
+        origin: CallOrigin::OrganicInbound,
+        floor_micros: Micros::ZERO,
+        payout_basis_points: 7_000,
+        tags: BTreeMap::new(),
+        active: true,
+    };
+    let bid = BidProfile {
+        id: BidProfileId(Uuid::from_u128(3)),
+        buyer: BUYER,
+        name: "roofs".to_owned(),
+        status: BidStatus::Active,
+        price: Price::PerCall { amount_micros: Micros::units(30) },
+        conversion: Conversion { min_connected_s: 0 },
+        criteria: Criteria { vertical: "roofing".to_owned(), ..Criteria::default() },
+        schedule: Schedule::default(),
+        caps: Caps::default(),
+        priority: 1,
+        destination: Destination { sip_uris: vec!["sip:roofs@127.0.0.1:5090".to_owned()] },
+        ring_timeout_ms: Some(1_000),
+        max_call_s: Some(60),
+    };
+    for command in [
+        Command::OpenAccount { account: account(BUYER, AccountKind::Buyer) },
+        Command::OpenAccount { account: account(SELLER, AccountKind::Seller) },
+        Command::PutTrackingNumber { number },
+        Command::PutBidProfile { bid: Box::new(bid) },
+        Command::Deposit { account: BUYER, amount_micros: Micros::units(50), reference: "wire".to_owned() },
+    ] {
+        engine.command(command).await.expect("a valid command");
+    }
+}
+
+fn arrival() -> Input {
+    Input::Arrived(Arrival {
+        called: "+18005550100".parse().expect("a number"),
+        caller: CallerId::from_user_part("+12125550101"),
+        trunk: "carrier".to_owned(),
+        stated_state: None,
+    })
+}
+
+async fn next_action(exchange: &mut Exchange) -> Action {
+    exchange.actions.recv().await.expect("the engine runs").1
+}
+
+#[tokio::test]
+async fn a_call_is_written_before_its_target_rings() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut exchange = start(directory.path());
+    load_market(&exchange.engine).await;
+    let call = CallId(Uuid::from_u128(77));
+
+    exchange.engine.call(call, arrival()).expect("room");
+    assert!(matches!(next_action(&mut exchange).await, Action::RingTarget { attempt: 1, .. }));
+    let stored = exchange.store.reader().call(call).expect("readable").expect("already on disk");
+    assert!(matches!(stored.state, CallState::Ringing { .. }));
+    let receipt = exchange.store.reader().receipt(call).expect("readable").expect("a receipt");
+    assert!(receipt.decided_in_ns.is_some());
+
+    assert!(matches!(next_action(&mut exchange).await, Action::StartRingTimer { .. }));
+    exchange.engine.call(call, Input::TargetAnswered { attempt: 1 }).expect("room");
+    assert!(matches!(next_action(&mut exchange).await, Action::ConnectCaller { attempt: 1 }));
+    exchange.thread.stop();
+    drop(exchange.store);
+
+    let reader = Store::open_read_only(directory.path()).expect("the books");
+    assert_eq!(reader.verify().expect("an audit").violations, Vec::<String>::new());
+    let ended = reader.call(call).expect("readable").expect("the call");
+    assert!(matches!(ended.state, CallState::Ended { outcome: Outcome::Converted { .. }, .. }), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_target_that_rings_out_is_cancelled_by_the_timer() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut exchange = start(directory.path());
+    load_market(&exchange.engine).await;
+    exchange.engine.call(CallId(Uuid::from_u128(7)), arrival()).expect("room");
+    for _ in 0..2 {
+        next_action(&mut exchange).await;
+    }
+    assert_eq!(next_action(&mut exchange).await, Action::CancelTarget { attempt: 1 });
+    exchange.thread.stop();
+}
+
+#[tokio::test]
+async fn a_call_open_at_a_crash_is_closed_at_the_next_start() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let copy = tempfile::tempdir().expect("a directory");
+    let mut exchange = start(directory.path());
+    load_market(&exchange.engine).await;
+    let call = CallId(Uuid::from_u128(7));
+    exchange.engine.call(call, arrival()).expect("room");
+    next_action(&mut exchange).await;
+    // What a crash would leave: the files as they are now.
+    for file in std::fs::read_dir(directory.path()).expect("readable") {
+        let file = file.expect("readable");
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("copied");
+    }
+    exchange.thread.stop();
+
+    let restarted = start(copy.path());
+    assert_eq!(restarted.engine.status().live_calls, 0);
+    restarted.thread.stop();
+    let reader = restarted.store.reader();
+    let closed = reader.call(call).expect("readable").expect("the call");
+    assert!(matches!(closed.state, CallState::Ended { outcome: Outcome::Interrupted, .. }), "{closed:?}");
+    drop(restarted.store);
+    let books = Store::open_read_only(copy.path()).expect("the books").verify().expect("an audit");
+    assert_eq!(books.violations, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_wrong_command_names_every_field() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let exchange = start(directory.path());
+    let deposit = Command::Deposit { account: BUYER, amount_micros: Micros(-1), reference: String::new() };
+    let Err(CommandError::Invalid(errors)) = exchange.engine.command(deposit).await else {
+        panic!("a deposit to nobody was taken");
+    };
+    let fields: Vec<&str> = errors.iter().map(|error| error.field).collect();
+    assert_eq!(fields, ["account", "amount_micros", "reference"]);
+    exchange.thread.stop();
+}

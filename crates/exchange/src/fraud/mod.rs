@@ -1,0 +1,3 @@
+//! Fraud signals.
+
+pub mod repeat_caller;

@@ -1,0 +1,31 @@
+//! The operator's policy: what the exchange does where the law and the bids leave a choice.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of the exchange's own decisions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Policy {
+    /// How long a target may ring when its bid does not say, in milliseconds.
+    pub ring_timeout_ms: u64,
+    /// The longest a call may last when its bid does not say, in seconds.
+    pub max_call_s: u32,
+    /// The winner and its fall-backs: how many targets a call may ring.
+    pub route_plan_max: u8,
+    /// The connected time, in seconds, at which per-minute bids are compared with per-call bids.
+    pub typical_call_s: u32,
+    /// Screening.
+    pub screening: crate::compliance::screening::ScreeningPolicy,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            ring_timeout_ms: 30_000,
+            max_call_s: 7_200,
+            route_plan_max: 5,
+            typical_call_s: 300,
+            screening: crate::compliance::screening::ScreeningPolicy::default(),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The core, tested from outside: a corpus of calls as files, and properties over random ones.
+
+mod cases;
+mod script;
+mod render;
+mod properties;

@@ -1,0 +1,44 @@
+//! Schema versions, each reached from the one before in one transaction.
+
+use crate::store::StoreError;
+use rusqlite::{Connection, TransactionBehavior};
+use std::path::Path;
+
+/// Marks the file as ours: "DCEX".
+pub(super) const APPLICATION_ID: i32 = 0x4443_4558;
+
+/// The step at index `n` leads to schema version `n + 1`. A step that was released is never changed.
+const STEPS: &[&str] = &[include_str!("migrations/0001_first_tables.sql")];
+
+/// The schema version this binary reads and writes.
+#[allow(clippy::cast_possible_wrap)] // a handful of steps
+pub(super) const NEWEST: i64 = STEPS.len() as i64;
+
+/// Reads the schema version after making sure that the file is ours. A file without any content has version 0.
+pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let application_id: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let fresh = application_id == 0 && found == 0 && objects == 0;
+    if application_id != APPLICATION_ID && !fresh {
+        return Err(StoreError::Foreign { path: path.to_owned(), application_id });
+    }
+    if found > NEWEST {
+        return Err(StoreError::SchemaTooNew { path: path.to_owned(), found, known: NEWEST });
+    }
+    Ok(found)
+}
+
+/// Brings the schema up to [`NEWEST`]. A crash in between leaves the last whole step.
+pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let found = version(connection, path)?;
+    for (next, step) in (1i64..).zip(STEPS).filter(|(next, _)| *next > found) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", next)?;
+        transaction.commit()?;
+        tracing::info!(path = %path.display(), version = next, "schema migrated");
+    }
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! The embedded store: one SQLite file in the data directory, one writer, a few readers.
+
+pub(super) mod writer;
+pub(super) mod read;
+mod directory;
+mod migrations;
+mod rows;
+mod load;
+pub(super) mod verify;
+
+use crate::store::StoreError;
+use directory::DirectoryLock;
+use exchange::snapshot::Snapshot;
+use read::Reader;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use writer::{StoreHealth, Writer, WriterThread};
+
+/// The database's name within the data directory.
+const FILE_NAME: &str = "exchange.sqlite";
+
+/// How long a connection waits for another one's lock before it gives up. Only migrations and checkpoints ever hold
+/// one that matters.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How the store is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Units that may wait for the writer; past this, submitting is refused.
+    pub queue_max: usize,
+    /// Units committed with one sync at most.
+    pub group_max: usize,
+    /// How long the writer waits for more units to share a sync, in microseconds. 0 never waits: units gather anyway
+    /// while the previous sync runs.
+    pub group_wait_us: u64,
+    /// Connections that serve reads.
+    pub read_connections: usize,
+    /// A quota on the database file, in pages of 4 KiB; absent is the disk.
+    pub max_pages: Option<u32>,
+    /// The largest database checked as a whole at the start, in MiB. A larger one is checked by `verify`.
+    pub check_at_open_mib_max: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            queue_max: 8_192,
+            group_max: 1_024,
+            group_wait_us: 0,
+            read_connections: 3,
+            max_pages: None,
+            check_at_open_mib_max: 256,
+        }
+    }
+}
+
+/// An open store. Dropping it finishes what was submitted and lets go of the directory.
+pub struct Store {
+    // In this order: the writer finishes first, the lock goes last.
+    writer: WriterThread,
+    reader: Reader,
+    _lock: DirectoryLock,
+}
+
+impl Store {
+    /// Opens the store in `directory`, creating what is missing and migrating what is old.
+    pub fn open(directory: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
+        directory::create(directory)?;
+        let lock = DirectoryLock::exclusive(directory)?;
+        let path = directory.join(FILE_NAME);
+        let mut connection = connect(&path, Access::Write)?;
+        let migrated = migrations::migrate(&mut connection, &path)
+            .and_then(|()| check_at_open(&connection, &path, options.check_at_open_mib_max));
+        migrated.map_err(|error| name_path(error, &path))?;
+        let reader = Reader::open(&path, options.read_connections, None)?;
+        let writer = WriterThread::start(connection, &path, options)?;
+        Ok(Self { writer, reader, _lock: lock })
+    }
+
+    /// Opens the store in `directory` for tools, while no server runs on it. Nothing is created or migrated.
+    pub fn open_read_only(directory: &Path) -> Result<Reader, StoreError> {
+        directory::must_exist(directory)?;
+        let path = directory.join(FILE_NAME);
+        directory::must_exist(&path)?;
+        let lock = DirectoryLock::shared(directory)?;
+        let connection = connect(&path, Access::Read)?;
+        let found = migrations::version(&connection, &path).map_err(|error| name_path(error, &path))?;
+        if found < migrations::NEWEST {
+            return Err(StoreError::SchemaTooOld { path, found, known: migrations::NEWEST });
+        }
+        Reader::open(&path, 1, Some(lock))
+    }
+
+    /// Where units of work are submitted. Cheap to clone.
+    pub fn writer(&self) -> Writer {
+        self.writer.handle()
+    }
+
+    /// Where the API reads. Cheap to clone.
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// Everything that must survive a restart, as of the last commit.
+    pub fn load(&self) -> Result<Snapshot, StoreError> {
+        self.reader.load()
+    }
+
+    /// Whether commits succeed.
+    pub fn health(&self) -> StoreHealth {
+        self.writer.handle().health()
+    }
+}
+
+/// What a connection may do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+/// Opens one connection and sets it up.
+fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
+    let flags = match access {
+        Access::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+    };
+    let open = || -> Result<Connection, StoreError> {
+        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        // 16 MiB of page cache: negative means KiB.
+        connection.pragma_update(None, "cache_size", -16_384)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        if access == Access::Write {
+            // Every commit is synced: what is acknowledged survives a power cut.
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            migrations::version(&connection, path)?;
+            connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        }
+        Ok(connection)
+    };
+    open().map_err(|error| name_path(error, path))
+}
+
+/// Looks through a whole database for damage, unless it is larger than `mib_max`.
+fn check_at_open(connection: &Connection, path: &Path, mib_max: u64) -> Result<(), StoreError> {
+    let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    if bytes > mib_max.saturating_mul(1024 * 1024) {
+        return Ok(());
+    }
+    let finding: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if finding == "ok" { Ok(()) } else { Err(StoreError::Corrupt { path: path.to_owned(), finding }) }
+}
+
+/// Turns SQLite's answers that an operator can act on into errors that name the file and the fix.
+fn name_path(error: StoreError, path: &Path) -> StoreError {
+    let StoreError::Sql(sql) = error else { return error };
+    let path = PathBuf::from(path);
+    match sql.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            StoreError::Corrupt { path, finding: sql.to_string() }
+        }
+        Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly) => StoreError::Permission { path },
+        // SQLite does not say why; the operating system does.
+        Some(ErrorCode::CannotOpen) => match OpenOptions::new().read(true).write(true).open(&path) {
+            Err(error) => directory::name_path(error, &path),
+            Ok(_) => StoreError::Sql(sql),
+        },
+        Some(ErrorCode::DiskFull) => StoreError::DiskFull { path },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { path, pid: None },
+        _ => StoreError::Sql(sql),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writer_syncs_every_commit_to_a_write_ahead_log() {
+        let path = std::env::temp_dir().join(format!("dce-store-pragmas-{}.sqlite", std::process::id()));
+        let connection = connect(&path, Access::Write).expect("a new file");
+        let pragma = |name| -> String {
+            let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+            connection.query_row(&sql, [], |row| row.get(0)).expect("a pragma")
+        };
+        let found = ["journal_mode", "synchronous", "foreign_keys"].map(pragma);
+        std::fs::remove_file(&path).expect("written above");
+        assert_eq!(found, ["wal", "2", "1"]);
+    }
+}

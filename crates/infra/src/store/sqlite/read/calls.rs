@@ -1,0 +1,95 @@
+//! Calls and their receipts.
+
+use super::query::{Conditions, blob};
+use super::{Reader, documents, one_document};
+use crate::store::{Listing, Page, StoreError};
+use exchange::auction::receipt::Receipt;
+use exchange::call::Call;
+use exchange::id::{AccountId, CallId};
+use exchange::time::Timestamp;
+
+/// Which calls are wanted; an absent field takes any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CallFilter {
+    /// Those of this seller's numbers.
+    pub seller: Option<AccountId>,
+    /// Those that ring, or were connected to, this buyer.
+    pub buyer: Option<AccountId>,
+    /// Those in this state.
+    pub state: Option<CallStage>,
+    /// Those that ended like this: `converted`, `no_bidder` and so on, as in the call's document.
+    pub outcome: Option<String>,
+    /// Those about this.
+    pub vertical: Option<String>,
+    /// Those received at this moment or later.
+    pub from: Option<Timestamp>,
+    /// Those received before this moment.
+    pub to: Option<Timestamp>,
+}
+
+/// The name of a call's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallStage {
+    /// A target is being rung.
+    Ringing,
+    /// Caller and target are connected.
+    Connected,
+    /// Over.
+    Ended,
+}
+
+impl CallStage {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ringing => "ringing",
+            Self::Connected => "connected",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+impl CallFilter {
+    /// The filters that are set, as conditions on the table of calls.
+    pub(super) fn conditions(&self) -> Conditions {
+        Conditions::default()
+            .when("seller = ?", self.seller.map(|seller| blob(seller.0)))
+            .when("buyer = ?", self.buyer.map(|buyer| blob(buyer.0)))
+            .when("state = ?", self.state.map(|state| state.name().to_owned()))
+            .when("outcome = ?", self.outcome.clone())
+            .when("vertical = ?", self.vertical.clone())
+            .when("received_at >= ?", self.from.map(|from| from.0))
+            .when("received_at < ?", self.to.map(|to| to.0))
+    }
+}
+
+impl Reader {
+    /// Calls, newest first.
+    pub fn calls(&self, filter: &CallFilter, page: &Page) -> Result<Listing<Call>, StoreError> {
+        let mut conditions = filter.conditions();
+        if let Some((received_at, id)) = page.cursor(read_cursor)? {
+            conditions = conditions.and("(received_at, id) < (?, ?)", [received_at.into(), blob(id.0)]);
+        }
+        let (sql, values) =
+            conditions.query("SELECT document FROM calls", "ORDER BY received_at DESC, id DESC");
+        let items = self.with(|connection| documents(connection, "calls", &sql, values, page))?;
+        Ok(page.listing(items, |call: &Call| format!("{}_{}", call.received_at.0, call.id)))
+    }
+
+    /// One call.
+    pub fn call(&self, id: CallId) -> Result<Option<Call>, StoreError> {
+        let sql = "SELECT document FROM calls WHERE id = ?1";
+        self.with(|connection| one_document(connection, "calls", sql, [id.0.as_bytes()]))
+    }
+
+    /// How a call was decided.
+    pub fn receipt(&self, call: CallId) -> Result<Option<Receipt>, StoreError> {
+        let sql = "SELECT document FROM receipts WHERE call = ?1";
+        self.with(|connection| one_document(connection, "receipts", sql, [call.0.as_bytes()]))
+    }
+}
+
+/// A cursor is the last call's moment and id: calls of the same microsecond are told apart by their ids.
+fn read_cursor(text: &str) -> Option<(i64, CallId)> {
+    let (received_at, id) = text.split_once('_')?;
+    Some((received_at.parse().ok()?, id.parse().ok()?))
+}

@@ -1,0 +1,374 @@
+//! From records to rows: what one unit of work writes within the transaction it is given.
+
+use super::read::api_keys::ApiKey;
+use crate::store::{Rejection, UnitOfWork};
+use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::auction::receipt::Receipt;
+use exchange::bid::BidProfile;
+use exchange::call::{Call, CallState, Outcome};
+use exchange::effect::{DailyUsage, Record};
+use exchange::event::{Event, Subject};
+use exchange::ledger::money::Micros;
+use exchange::ledger::transfer::{LedgerAccount, Transfer};
+use exchange::time::Timestamp;
+use exchange::tracking_number::TrackingNumber;
+use rusqlite::{Connection, Error, ErrorCode, Params, ffi, params};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use uuid::Uuid;
+
+/// Why a unit was not written.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// The unit is at fault.
+    Rejected(Rejection),
+    /// The database is at fault.
+    Failed(Error),
+}
+
+impl From<Error> for WriteError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Writes units, and gathers what is cheaper to write once per transaction: balances and the sign of life.
+#[derive(Debug)]
+pub(super) struct Rows {
+    /// Row numbers of the ledger accounts.
+    ledgers: HashMap<LedgerAccount, i64>,
+    /// Those of them whose rows the current transaction made.
+    new_ledgers: Vec<LedgerAccount>,
+    /// What the current transaction adds to each balance.
+    changes: BTreeMap<LedgerAccount, (i64, Micros)>,
+    /// The latest moment the current transaction knows of.
+    alive_at: Option<Timestamp>,
+}
+
+impl Rows {
+    /// Learns the ledger accounts that exist.
+    pub(super) fn new(connection: &Connection) -> Result<Self, Error> {
+        let mut statement = connection.prepare("SELECT name, id FROM ledger_accounts")?;
+        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+        let mut ledgers = HashMap::new();
+        for row in rows {
+            let (name, id) = row?;
+            let ledger: LedgerAccount = name.parse().map_err(|_| Error::InvalidColumnName(name))?;
+            ledgers.insert(ledger, id);
+        }
+        Ok(Self { ledgers, new_ledgers: Vec::new(), changes: BTreeMap::new(), alive_at: None })
+    }
+
+    /// Writes one unit, but for what [`Rows::finish`] writes.
+    pub(super) fn write(&mut self, connection: &Connection, unit: &UnitOfWork) -> Result<(), WriteError> {
+        let mut journal_seq = None;
+        if let Some(entry) = &unit.journal {
+            let sql = "INSERT INTO journal (at, document) VALUES (?1, ?2)";
+            run(connection, "journal", sql, params![entry.at.0, json(&entry.entry)?])?;
+            journal_seq = Some(connection.last_insert_rowid());
+            self.alive(entry.at);
+        }
+        for record in &unit.records {
+            match record {
+                Record::Account(account) => write_account(connection, account)?,
+                Record::TrackingNumber(number) => write_tracking_number(connection, number)?,
+                Record::BidProfile(bid) => write_bid_profile(connection, bid)?,
+                Record::Call(call) => write_call(connection, call)?,
+                Record::DailyUsage(usage) => write_usage(connection, usage)?,
+                Record::Transfer(transfer) => self.write_transfer(connection, transfer, journal_seq)?,
+                Record::Receipt(receipt) => write_receipt(connection, receipt)?,
+                Record::Event(event) => write_event(connection, event)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that the exchange ran at this moment.
+    pub(super) fn alive(&mut self, at: Timestamp) {
+        self.alive_at = self.alive_at.max(Some(at));
+    }
+
+    /// Writes what was gathered. Goes before the commit, or before a savepoint is released.
+    pub(super) fn finish(&mut self, connection: &Connection) -> Result<(), WriteError> {
+        for (ledger, (row, change)) in std::mem::take(&mut self.changes) {
+            let sql = "UPDATE ledger_accounts SET balance_micros = balance_micros + ?2 WHERE id = ?1";
+            connection.prepare_cached(sql)?.execute(params![row, change.0]).map_err(|error| {
+                // Past an i64 SQLite goes on as a float, which the STRICT table refuses.
+                if is_constraint(&error) { overflow(ledger) } else { error.into() }
+            })?;
+        }
+        if let Some(at) = self.alive_at.take() {
+            let sql = "UPDATE liveness SET last_alive_at = max(last_alive_at, ?1)";
+            connection.prepare_cached(sql)?.execute([at.0])?;
+        }
+        Ok(())
+    }
+
+    /// The transaction is committed.
+    pub(super) fn committed(&mut self) {
+        self.new_ledgers.clear();
+    }
+
+    /// Where a savepoint begins, for [`Rows::undone_to`].
+    pub(super) fn mark(&self) -> usize {
+        self.new_ledgers.len()
+    }
+
+    /// What was written since the mark was undone; since mark 0, the whole transaction.
+    pub(super) fn undone_to(&mut self, mark: usize) {
+        for ledger in self.new_ledgers.drain(mark..) {
+            self.ledgers.remove(&ledger);
+        }
+        self.changes.clear();
+        self.alive_at = None;
+    }
+
+    fn write_transfer(
+        &mut self,
+        connection: &Connection,
+        transfer: &Transfer,
+        journal_seq: Option<i64>,
+    ) -> Result<(), WriteError> {
+        let reason = transfer.reason.to_string();
+        let amount = transfer.amount_micros;
+        if amount <= Micros::ZERO {
+            return Err(WriteError::Rejected(Rejection::NotPositive { reason, amount_micros: amount.0 }));
+        }
+        let from = self.ledger_row(connection, transfer.from)?;
+        let to = self.ledger_row(connection, transfer.to)?;
+        let call = transfer.reason.call().map(|call| *call.0.as_bytes());
+        let sql =
+            "INSERT INTO transfers (reason, from_ledger, to_ledger, amount_micros, at, call, journal_seq)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let written = connection.prepare_cached(sql)?.execute(params![
+            reason,
+            from,
+            to,
+            amount.0,
+            transfer.at.0,
+            call,
+            journal_seq
+        ]);
+        if let Err(error) = written {
+            return Err(if is_duplicate(&error) {
+                WriteError::Rejected(Rejection::DuplicateTransfer { reason })
+            } else {
+                rejected("transfer", error)
+            });
+        }
+        self.change(transfer.from, from, Micros(-amount.0))?;
+        self.change(transfer.to, to, amount)
+    }
+
+    fn ledger_row(&mut self, connection: &Connection, ledger: LedgerAccount) -> Result<i64, WriteError> {
+        if let Some(row) = self.ledgers.get(&ledger) {
+            return Ok(*row);
+        }
+        let sql = "INSERT INTO ledger_accounts (name, balance_micros) VALUES (?1, 0)";
+        run(connection, "ledger account", sql, [ledger.to_string()])?;
+        let row = connection.last_insert_rowid();
+        self.ledgers.insert(ledger, row);
+        self.new_ledgers.push(ledger);
+        Ok(row)
+    }
+
+    fn change(&mut self, ledger: LedgerAccount, row: i64, by: Micros) -> Result<(), WriteError> {
+        let (_, change) = self.changes.entry(ledger).or_insert((row, Micros::ZERO));
+        *change = change.checked_add(by).ok_or_else(|| overflow(ledger))?;
+        Ok(())
+    }
+}
+
+fn overflow(ledger: LedgerAccount) -> WriteError {
+    WriteError::Rejected(Rejection::Overflow { ledger: ledger.to_string() })
+}
+
+fn write_account(connection: &Connection, account: &Account) -> Result<(), WriteError> {
+    let id = account.id.0.as_bytes();
+    let sql = "INSERT INTO accounts (id, kind, status, document) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (id) DO UPDATE SET
+               kind = excluded.kind, status = excluded.status, document = excluded.document";
+    let row = params![id, kind_name(account.kind), status_name(account.status), json(account)?];
+    run(connection, "account", sql, row)?;
+    let sql = "INSERT INTO credit_limits (account, after_transfer, credit_limit_micros)
+               SELECT ?1, coalesce(max(seq), 0), ?2 FROM transfers";
+    run(connection, "credit limit", sql, params![id, account.credit_limit_micros.0])
+}
+
+fn write_tracking_number(connection: &Connection, number: &TrackingNumber) -> Result<(), WriteError> {
+    let sql = "INSERT INTO tracking_numbers (number, seller, document) VALUES (?1, ?2, ?3)
+               ON CONFLICT (number) DO UPDATE SET seller = excluded.seller, document = excluded.document";
+    let row = params![number.number.digits().cast_signed(), number.seller.0.as_bytes(), json(number)?];
+    run(connection, "tracking number", sql, row)
+}
+
+fn write_bid_profile(connection: &Connection, bid: &BidProfile) -> Result<(), WriteError> {
+    let sql = "INSERT INTO bid_profiles (id, buyer, vertical, document) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (id) DO UPDATE SET
+               buyer = excluded.buyer, vertical = excluded.vertical, document = excluded.document";
+    let row = params![bid.id.0.as_bytes(), bid.buyer.0.as_bytes(), bid.criteria.vertical, json(bid)?];
+    run(connection, "bid profile", sql, row)
+}
+
+fn write_usage(connection: &Connection, usage: &DailyUsage) -> Result<(), WriteError> {
+    let sql = "INSERT INTO daily_usage (bid, day, calls, spend_micros) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (bid) DO UPDATE SET
+               day = excluded.day, calls = excluded.calls, spend_micros = excluded.spend_micros";
+    let row = params![usage.bid.0.as_bytes(), usage.day.0, usage.calls, usage.spend_micros.0];
+    run(connection, "daily usage", sql, row)
+}
+
+fn write_call(connection: &Connection, call: &Call) -> Result<(), WriteError> {
+    let facts = CallFacts::of(call);
+    // When it came, whose it is and what it is about never change: their indexes are left alone.
+    let sql = "INSERT INTO calls (id, received_at, seller, buyer, vertical, state, outcome,
+                   charge_micros, payout_micros, margin_micros, document)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+               ON CONFLICT (id) DO UPDATE SET buyer = excluded.buyer, state = excluded.state,
+                   outcome = excluded.outcome, charge_micros = excluded.charge_micros,
+                   payout_micros = excluded.payout_micros, margin_micros = excluded.margin_micros,
+                   document = excluded.document";
+    let row = params![
+        call.id.0.as_bytes(),
+        call.received_at.0,
+        call.seller.0.as_bytes(),
+        facts.buyer,
+        call.vertical,
+        facts.state,
+        facts.outcome,
+        facts.charge.0,
+        facts.payout.0,
+        facts.margin.0,
+        json(call)?
+    ];
+    run(connection, "call", sql, row)
+}
+
+fn write_receipt(connection: &Connection, receipt: &Receipt) -> Result<(), WriteError> {
+    let sql = "INSERT INTO receipts (call, decided_at, document) VALUES (?1, ?2, ?3)";
+    let row = params![receipt.call.0.as_bytes(), receipt.decided_at.0, json(receipt)?];
+    connection.prepare_cached(sql)?.execute(row).map(|_| ()).map_err(|error| {
+        if is_duplicate(&error) {
+            WriteError::Rejected(Rejection::DuplicateReceipt { call: receipt.call.to_string() })
+        } else {
+            rejected("receipt", error)
+        }
+    })
+}
+
+fn write_event(connection: &Connection, event: &Event) -> Result<(), WriteError> {
+    let subject = match event.subject {
+        Subject::Call(id) => format!("call/{id}"),
+        Subject::Account(id) => format!("account/{id}"),
+        Subject::BidProfile(id) => format!("bid_profile/{id}"),
+        Subject::TrackingNumber(number) => format!("tracking_number/{number}"),
+    };
+    let sql = "INSERT INTO outbox (type, subject, at, data) VALUES (?1, ?2, ?3, ?4)";
+    run(connection, "event", sql, params![event.kind(), subject, event.at.0, json(&event.fact)?])
+}
+
+/// Adds an API key.
+pub(super) fn write_api_key(
+    connection: &Connection,
+    key: &ApiKey,
+    secret_hash: &[u8; 32],
+) -> Result<(), WriteError> {
+    let sql = "INSERT INTO api_keys (id, name, role, account, secret_hash, created_at, revoked_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let row = params![
+        key.id.as_bytes(),
+        key.name,
+        key.role,
+        key.account.map(|account| *account.0.as_bytes()),
+        secret_hash,
+        key.created_at.0,
+        key.revoked_at.map(|at| at.0)
+    ];
+    run(connection, "API key", sql, row)
+}
+
+/// Revokes an API key.
+pub(super) fn revoke_api_key(connection: &Connection, id: Uuid, at: Timestamp) -> Result<(), WriteError> {
+    let sql = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1";
+    run(connection, "API key", sql, params![id.as_bytes(), at.0])
+}
+
+/// What is searched and summed about a call.
+pub(super) struct CallFacts {
+    pub(super) buyer: Option<[u8; 16]>,
+    pub(super) state: &'static str,
+    pub(super) outcome: Option<&'static str>,
+    pub(super) charge: Micros,
+    pub(super) payout: Micros,
+    pub(super) margin: Micros,
+}
+
+impl CallFacts {
+    pub(super) fn of(call: &Call) -> Self {
+        let nothing = Micros::ZERO;
+        let (state, outcome) = match &call.state {
+            CallState::Received => ("received", None),
+            CallState::Ringing { .. } => ("ringing", None),
+            CallState::Connected { .. } => ("connected", None),
+            CallState::Ended { outcome, .. } => ("ended", Some(outcome)),
+        };
+        let attempt = match outcome {
+            Some(Outcome::NotConverted { attempt, .. } | Outcome::Converted { attempt, .. }) => Some(attempt),
+            _ => call.held_attempt(),
+        };
+        let (charge, payout, margin) = match outcome {
+            Some(Outcome::Converted { charge_micros, payout_micros, margin_micros, .. }) => {
+                (*charge_micros, *payout_micros, *margin_micros)
+            }
+            _ => (nothing, nothing, nothing),
+        };
+        let buyer = attempt.map(|attempt| *attempt.buyer.0.as_bytes());
+        Self { buyer, state, outcome: outcome.map(Outcome::name), charge, payout, margin }
+    }
+}
+
+/// The kind's name, as in the account's own document.
+pub(super) fn kind_name(kind: AccountKind) -> &'static str {
+    match kind {
+        AccountKind::Buyer => "buyer",
+        AccountKind::Seller => "seller",
+    }
+}
+
+/// The status's name, as in the account's own document.
+pub(super) fn status_name(status: AccountStatus) -> &'static str {
+    match status {
+        AccountStatus::Pending => "pending",
+        AccountStatus::Active => "active",
+        AccountStatus::Suspended => "suspended",
+        AccountStatus::Closed => "closed",
+    }
+}
+
+/// Runs one statement; a broken rule of the schema is the record's fault.
+fn run(connection: &Connection, what: &'static str, sql: &str, row: impl Params) -> Result<(), WriteError> {
+    connection.prepare_cached(sql)?.execute(row).map(|_| ()).map_err(|error| rejected(what, error))
+}
+
+fn rejected(what: &'static str, error: Error) -> WriteError {
+    if is_constraint(&error) {
+        WriteError::Rejected(Rejection::Constraint { what, finding: error.to_string() })
+    } else {
+        WriteError::Failed(error)
+    }
+}
+
+fn is_constraint(error: &Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
+}
+
+fn is_duplicate(error: &Error) -> bool {
+    matches!(error, Error::SqliteFailure(failure, _)
+        if [ffi::SQLITE_CONSTRAINT_UNIQUE, ffi::SQLITE_CONSTRAINT_PRIMARYKEY].contains(&failure.extended_code))
+}
+
+fn json(value: &impl Serialize) -> Result<String, WriteError> {
+    serde_json::to_string(value).map_err(|error| {
+        WriteError::Rejected(Rejection::Constraint { what: "document", finding: error.to_string() })
+    })
+}

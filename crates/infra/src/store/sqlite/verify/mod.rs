@@ -1,0 +1,99 @@
+//! The audit: everything that must be true of the books, asked of the rows themselves.
+//!
+//! It reads in streams. What it remembers grows with the number of accounts, never with the number of calls.
+
+mod ledger;
+mod calls;
+
+use super::read::Reader;
+use crate::store::StoreError;
+use exchange::id::AccountId;
+use exchange::ledger::money::Micros;
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+
+/// Findings kept in a report; more are only counted.
+const FINDINGS_MAX: usize = 1_000;
+
+/// What an audit found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct VerifyReport {
+    /// What is wrong, one readable line each; the first thousand.
+    pub violations: Vec<String>,
+    /// How many there are, kept or not.
+    pub violations_total: u64,
+    /// The sum of all balances, in micro-units. Anything but 0 is a violation.
+    pub ledger_sum_micros: i64,
+    /// Calls that hold money now.
+    pub open_holds: u64,
+    /// Calls looked at.
+    pub calls: u64,
+    /// Transfers looked at.
+    pub transfers: u64,
+    /// Journal entries looked at.
+    pub journal_entries: u64,
+}
+
+impl VerifyReport {
+    fn violation(&mut self, line: String) {
+        self.violations_total += 1;
+        if self.violations.len() < FINDINGS_MAX {
+            self.violations.push(line);
+        }
+    }
+}
+
+impl Reader {
+    /// Audits the books as of the last commit. On a live store the write-ahead log grows until it is done.
+    pub fn verify(&self) -> Result<VerifyReport, StoreError> {
+        self.with(|connection| {
+            let mut report = VerifyReport::default();
+            verify_file(connection, &mut report)?;
+            verify_journal(connection, &mut report)?;
+            let balances = ledger::verify(connection, &mut report)?;
+            let open_holds = calls::verify(connection, &mut report)?;
+            compare_holds(&balances.held, &open_holds, &mut report);
+            Ok(report)
+        })
+    }
+}
+
+/// Money by buyer.
+type ByBuyer = BTreeMap<AccountId, Micros>;
+
+fn verify_file(connection: &Connection, report: &mut VerifyReport) -> Result<(), StoreError> {
+    let mut statement = connection.prepare("PRAGMA quick_check")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let finding: String = row.get(0)?;
+        if finding != "ok" {
+            report.violation(format!("database file: {finding}"));
+        }
+    }
+    Ok(())
+}
+
+/// The journal counts 1, 2, 3 without a gap.
+fn verify_journal(connection: &Connection, report: &mut VerifyReport) -> Result<(), StoreError> {
+    let sql = "SELECT count(*), coalesce(min(seq), 1), coalesce(max(seq), 0) FROM journal";
+    let (count, first, last): (i64, i64, i64) =
+        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    report.journal_entries = count.cast_unsigned();
+    if first != 1 || last != count {
+        report.violation(format!("journal: {count} entries numbered {first} to {last}; some are missing"));
+    }
+    Ok(())
+}
+
+/// What each buyer has set aside is what its open calls hold.
+fn compare_holds(held: &ByBuyer, open_holds: &ByBuyer, report: &mut VerifyReport) {
+    for (buyer, balance) in held {
+        let held_by_calls = open_holds.get(buyer).copied().unwrap_or_default();
+        if *balance != held_by_calls {
+            report.violation(format!("buyer {buyer}: {balance} held, but open calls hold {held_by_calls}"));
+        }
+    }
+    for (buyer, held_by_calls) in open_holds.iter().filter(|(buyer, _)| !held.contains_key(buyer)) {
+        report.violation(format!("buyer {buyer}: nothing held, but open calls hold {held_by_calls}"));
+    }
+}

@@ -1,0 +1,467 @@
+//! The one writer: a thread that commits waiting units together, so that many share one sync of the disk.
+//!
+//! Order is the promise: units are committed, and their callbacks told, in the order they were submitted. While the
+//! disk refuses, the writer keeps the batch in hand and tries again; nothing of it is told to be durable before it is.
+
+use super::read::api_keys::ApiKey;
+use super::rows::{Rows, WriteError, revoke_api_key, write_api_key};
+use super::{StoreOptions, name_path};
+use crate::store::{CommitResult, OnDurable, Rejection, StoreError, UnitOfWork};
+use exchange::time::Timestamp;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use uuid::Uuid;
+
+/// The first pause after a failed commit; it doubles up to [`RETRY_MAX`].
+const RETRY_MIN: Duration = Duration::from_millis(20);
+/// The longest pause between two tries.
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Whether commits succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreHealth {
+    /// They do.
+    Healthy,
+    /// They do not. The writer keeps trying, and everything submitted waits.
+    Failing {
+        /// When the first one failed.
+        since: Timestamp,
+        /// How many tries failed since.
+        tries: u32,
+        /// Why the latest one failed.
+        error: String,
+    },
+}
+
+/// Why a unit was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// As many units wait as may. The unit is handed back.
+    #[error("the store's queue is full; shed load, or raise `queue_max`")]
+    QueueFull(Box<(UnitOfWork, OnDurable)>),
+    /// The store is shut down. The unit is handed back.
+    #[error("the store is stopped; start the exchange again")]
+    Stopped(Box<(UnitOfWork, OnDurable)>),
+}
+
+/// Where units of work are submitted. Clones share the queue.
+#[derive(Clone)]
+pub struct Writer {
+    queue: SyncSender<Job>,
+    shared: Arc<Shared>,
+}
+
+/// What the writer's thread is asked to do.
+enum Job {
+    Write(Work, OnDurable),
+    Stop,
+}
+
+/// What can be written.
+pub(super) enum Work {
+    Unit(UnitOfWork),
+    Alive(Timestamp),
+    NewApiKey { key: ApiKey, secret_hash: [u8; 32] },
+    RevokeApiKey { id: Uuid, at: Timestamp },
+}
+
+struct Shared {
+    control: Mutex<Control>,
+    changed: Condvar,
+    health: Mutex<StoreHealth>,
+    units: AtomicU64,
+    syncs: AtomicU64,
+}
+
+#[derive(Clone, Copy)]
+struct Control {
+    stopping: bool,
+    max_pages: Option<u32>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
+impl Writer {
+    /// Submits a unit and returns at once. `on_durable` is told exactly once, unless the unit is handed back.
+    pub fn submit(&self, unit: UnitOfWork, on_durable: OnDurable) -> Result<(), SubmitError> {
+        self.queue.try_send(Job::Write(Work::Unit(unit), on_durable)).map_err(|error| match error {
+            TrySendError::Full(job) => SubmitError::QueueFull(job.taken_back()),
+            TrySendError::Disconnected(job) => SubmitError::Stopped(job.taken_back()),
+        })
+    }
+
+    /// Submits a unit, waiting for room in the queue: without end while the store fails. Not for a callback.
+    pub fn submit_blocking(&self, unit: UnitOfWork, on_durable: OnDurable) -> Result<(), SubmitError> {
+        let sent = self.queue.send(Job::Write(Work::Unit(unit), on_durable));
+        sent.map_err(|error| SubmitError::Stopped(error.0.taken_back()))
+    }
+
+    /// Submits a unit and waits until it is durable. For tools and tests; not for a callback.
+    pub fn commit(&self, unit: UnitOfWork) -> Result<(), StoreError> {
+        self.write(Work::Unit(unit))
+    }
+
+    /// Adds an API key and waits until it is durable.
+    pub fn insert_api_key(&self, key: ApiKey, secret_hash: [u8; 32]) -> Result<(), StoreError> {
+        self.write(Work::NewApiKey { key, secret_hash })
+    }
+
+    /// Revokes an API key and waits until that is durable. One revoked before keeps its first moment.
+    pub fn revoke_api_key(&self, id: Uuid, at: Timestamp) -> Result<(), StoreError> {
+        self.write(Work::RevokeApiKey { id, at })
+    }
+
+    /// Notes that the exchange runs at this moment; commits do so by themselves. Skipped when the queue is full:
+    /// then there are commits.
+    pub fn heartbeat(&self, now: Timestamp) {
+        let unheard = OnDurable::new(|_| {});
+        if self.queue.try_send(Job::Write(Work::Alive(now), unheard)).is_err() {
+            tracing::debug!("heartbeat skipped: the store's queue is full or the store is stopped");
+        }
+    }
+
+    /// Whether commits succeed.
+    pub fn health(&self) -> StoreHealth {
+        lock(&self.shared.health).clone()
+    }
+
+    /// Units made durable and syncs of the disk so far.
+    pub fn units_and_syncs(&self) -> (u64, u64) {
+        (self.shared.units.load(Ordering::Relaxed), self.shared.syncs.load(Ordering::Relaxed))
+    }
+
+    /// Changes the quota on the database file, in pages of 4 KiB; absent is the disk. A failing writer tries again
+    /// at once.
+    pub fn set_max_pages(&self, max_pages: Option<u32>) {
+        lock(&self.shared.control).max_pages = max_pages;
+        self.shared.changed.notify_all();
+    }
+
+    fn write(&self, work: Work) -> Result<(), StoreError> {
+        let (told, outcome) = sync_channel(1);
+        let on_durable = OnDurable::new(move |result| {
+            // Nobody waits any more only if the waiting thread died.
+            let _ = told.send(result);
+        });
+        self.queue.send(Job::Write(work, on_durable)).map_err(|_| StoreError::Stopped)?;
+        match outcome.recv() {
+            Ok(CommitResult::Durable) => Ok(()),
+            Ok(CommitResult::Rejected(rejection)) => Err(rejection.into()),
+            Ok(CommitResult::Abandoned) | Err(_) => Err(StoreError::Stopped),
+        }
+    }
+}
+
+impl Job {
+    fn taken_back(self) -> Box<(UnitOfWork, OnDurable)> {
+        match self {
+            Self::Write(Work::Unit(unit), on_durable) => Box::new((unit, on_durable)),
+            Self::Write(..) | Self::Stop => Box::new((UnitOfWork::default(), OnDurable::new(|_| {}))),
+        }
+    }
+}
+
+/// The thread, from the side of the store that owns it.
+pub(super) struct WriterThread {
+    handle: Writer,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WriterThread {
+    pub(super) fn start(
+        connection: Connection,
+        path: &Path,
+        options: &StoreOptions,
+    ) -> Result<Self, StoreError> {
+        let (queue, jobs) = sync_channel(options.queue_max.max(1));
+        let shared = Arc::new(Shared {
+            control: Mutex::new(Control { stopping: false, max_pages: options.max_pages }),
+            changed: Condvar::new(),
+            health: Mutex::new(StoreHealth::Healthy),
+            units: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+        });
+        let mut committer = Committer {
+            rows: Rows::new(&connection)?,
+            connection,
+            path: path.to_owned(),
+            shared: Arc::clone(&shared),
+            max_pages: None,
+        };
+        let (group_max, group_wait) =
+            (options.group_max.max(1), Duration::from_micros(options.group_wait_us));
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || committer.run(&jobs, group_max, group_wait))
+            .map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+        Ok(Self { handle: Writer { queue, shared }, thread: Some(thread) })
+    }
+
+    pub(super) fn handle(&self) -> Writer {
+        self.handle.clone()
+    }
+}
+
+impl Drop for WriterThread {
+    /// Finishes what was submitted; a batch that fails now is abandoned instead of tried for ever.
+    fn drop(&mut self) {
+        lock(&self.handle.shared.control).stopping = true;
+        self.handle.shared.changed.notify_all();
+        // An error means that the thread is gone already.
+        let _ = self.handle.queue.send(Job::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the store's writer panicked");
+        }
+    }
+}
+
+/// The thread, from within.
+struct Committer {
+    connection: Connection,
+    rows: Rows,
+    path: PathBuf,
+    shared: Arc<Shared>,
+    /// The quota the connection is set to.
+    max_pages: Option<u32>,
+}
+
+type Batch = Vec<(Work, OnDurable)>;
+
+impl Committer {
+    fn run(&mut self, jobs: &Receiver<Job>, group_max: usize, group_wait: Duration) {
+        let mut batch = Batch::with_capacity(group_max);
+        loop {
+            let stop = gather(jobs, &mut batch, group_max, group_wait);
+            self.commit_until_durable(&mut batch);
+            if stop {
+                return self.empty_log();
+            }
+        }
+    }
+
+    /// Copies the write-ahead log back, so that the database file alone is whole when the store is closed.
+    fn empty_log(&self) {
+        let emptied = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        if let Err(error) = emptied {
+            // Nothing is lost: opening the store again reads the log.
+            tracing::warn!(%error, "write-ahead log not emptied");
+        }
+    }
+
+    /// Commits the batch and tells its callbacks; tries again and again while the disk refuses.
+    fn commit_until_durable(&mut self, batch: &mut Batch) {
+        let mut pause = RETRY_MIN;
+        while !batch.is_empty() {
+            match self.commit(batch) {
+                Ok(rejections) => {
+                    *lock(&self.shared.health) = StoreHealth::Healthy;
+                    tell(batch, rejections);
+                }
+                Err(error) => {
+                    self.note_failure(error);
+                    if self.wait_to_retry(pause) {
+                        // Dropped, they tell their callers that they were abandoned.
+                        batch.clear();
+                    }
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    /// One try at one transaction. Gives the rejected units by their place in the batch.
+    fn commit(&mut self, batch: &[(Work, OnDurable)]) -> Result<Vec<(usize, Rejection)>, rusqlite::Error> {
+        self.apply_quota()?;
+        let has_rows = batch.iter().any(|(work, _)| !matches!(work, Work::Unit(unit) if unit.is_empty()));
+        if !has_rows {
+            return Ok(Vec::new());
+        }
+        match self.commit_together(batch) {
+            Ok(()) => Ok(Vec::new()),
+            Err(WriteError::Failed(error)) => Err(error),
+            Err(WriteError::Rejected(_)) => self.commit_apart(batch),
+        }
+    }
+
+    /// The usual way: every unit, one commit.
+    fn commit_together(&mut self, batch: &[(Work, OnDurable)]) -> Result<(), WriteError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let rows = &mut self.rows;
+        let written = batch
+            .iter()
+            .try_for_each(|(work, _)| write(rows, &transaction, work))
+            .and_then(|()| rows.finish(&transaction))
+            .and_then(|()| Ok(transaction.commit()?));
+        if written.is_ok() {
+            rows.committed();
+        } else {
+            rows.undone_to(0);
+        }
+        self.count(batch.len(), &written);
+        written
+    }
+
+    /// After a rejection: a savepoint for each unit, so that the faulty ones are undone and the others stand. Still
+    /// one commit, so that a stream of faulty units does not cost a sync each.
+    fn commit_apart(
+        &mut self,
+        batch: &[(Work, OnDurable)],
+    ) -> Result<Vec<(usize, Rejection)>, rusqlite::Error> {
+        let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let rows = &mut self.rows;
+        let mut rejections = Vec::new();
+        let mut outcome = Ok(());
+        for (place, (work, _)) in batch.iter().enumerate() {
+            match write_apart(rows, &mut transaction, work) {
+                Ok(()) => {}
+                Err(WriteError::Rejected(rejection)) => rejections.push((place, rejection)),
+                Err(WriteError::Failed(error)) => {
+                    outcome = Err(error);
+                    break;
+                }
+            }
+        }
+        let written = outcome.and_then(|()| transaction.commit());
+        if written.is_ok() {
+            rows.committed();
+        } else {
+            rows.undone_to(0);
+        }
+        self.count(batch.len() - rejections.len(), &written);
+        written.map(|()| rejections)
+    }
+
+    fn count<E>(&self, units: usize, written: &Result<(), E>) {
+        if written.is_ok() {
+            self.shared.units.fetch_add(units as u64, Ordering::Relaxed);
+            self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn apply_quota(&mut self) -> Result<(), rusqlite::Error> {
+        let wanted = lock(&self.shared.control).max_pages;
+        if wanted != self.max_pages {
+            // SQLite's own maximum stands for "no quota".
+            let pages = wanted.map_or(4_294_967_294, i64::from);
+            self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+            self.max_pages = wanted;
+        }
+        Ok(())
+    }
+
+    fn note_failure(&self, error: rusqlite::Error) {
+        let error = name_path(StoreError::Sql(error), &self.path).to_string();
+        let mut health = lock(&self.shared.health);
+        *health = match &*health {
+            StoreHealth::Healthy => {
+                tracing::error!(%error, "commits fail; the store keeps trying");
+                StoreHealth::Failing { since: clock(), tries: 1, error }
+            }
+            StoreHealth::Failing { since, tries, .. } => {
+                StoreHealth::Failing { since: *since, tries: tries.saturating_add(1), error }
+            }
+        };
+    }
+
+    /// Waits, or until something changed. Says whether the store is stopping.
+    fn wait_to_retry(&self, pause: Duration) -> bool {
+        let control = lock(&self.shared.control);
+        if control.stopping {
+            return true;
+        }
+        let (control, _) =
+            self.shared.changed.wait_timeout(control, pause).unwrap_or_else(PoisonError::into_inner);
+        control.stopping
+    }
+}
+
+/// Waits for one job, then takes those that wait behind it. Says whether to stop after them.
+fn gather(jobs: &Receiver<Job>, batch: &mut Batch, group_max: usize, group_wait: Duration) -> bool {
+    let Ok(Job::Write(work, on_durable)) = jobs.recv() else { return drain(jobs, batch) };
+    batch.push((work, on_durable));
+    let deadline = Instant::now() + group_wait;
+    while batch.len() < group_max {
+        let next = if group_wait.is_zero() {
+            jobs.try_recv().map_err(|_| RecvTimeoutError::Timeout)
+        } else {
+            jobs.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        };
+        match next {
+            Ok(Job::Write(work, on_durable)) => batch.push((work, on_durable)),
+            Ok(Job::Stop) => return drain(jobs, batch),
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
+/// Takes what slipped in behind the order to stop.
+fn drain(jobs: &Receiver<Job>, batch: &mut Batch) -> bool {
+    while let Ok(job) = jobs.try_recv() {
+        if let Job::Write(work, on_durable) = job {
+            batch.push((work, on_durable));
+        }
+    }
+    true
+}
+
+fn write(rows: &mut Rows, connection: &Connection, work: &Work) -> Result<(), WriteError> {
+    match work {
+        Work::Unit(unit) => rows.write(connection, unit),
+        Work::Alive(at) => {
+            rows.alive(*at);
+            Ok(())
+        }
+        Work::NewApiKey { key, secret_hash } => write_api_key(connection, key, secret_hash),
+        Work::RevokeApiKey { id, at } => revoke_api_key(connection, *id, *at),
+    }
+}
+
+/// Writes one unit within a savepoint of its own.
+fn write_apart(rows: &mut Rows, transaction: &mut Transaction<'_>, work: &Work) -> Result<(), WriteError> {
+    let mark = rows.mark();
+    let savepoint = transaction.savepoint()?;
+    let written = write(rows, &savepoint, work)
+        .and_then(|()| rows.finish(&savepoint))
+        .and_then(|()| Ok(savepoint.commit()?));
+    if written.is_err() {
+        rows.undone_to(mark);
+    }
+    written
+}
+
+/// Tells every unit of the batch, in order, what became of it.
+fn tell(batch: &mut Batch, rejections: Vec<(usize, Rejection)>) {
+    let mut rejections = rejections.into_iter().peekable();
+    for (place, (_, on_durable)) in batch.drain(..).enumerate() {
+        let rejection = rejections.next_if(|(rejected, _)| *rejected == place);
+        on_durable.tell(match rejection {
+            Some((_, rejection)) => {
+                tracing::error!(%rejection, "unit of work rejected");
+                CommitResult::Rejected(rejection)
+            }
+            None => CommitResult::Durable,
+        });
+    }
+}
+
+/// Now. Used for nothing but to tell people since when commits fail.
+fn clock() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::default() + since_epoch
+}

@@ -1,0 +1,162 @@
+//! The audit finds what is wrong, whichever way the rows were bent.
+
+use crate::fixtures::{
+    Directory, abandoned, account, account_id, at, attempt, call, call_id, converted, deposit, open_account,
+    ringing,
+};
+use exchange::account::AccountKind;
+use exchange::call::CallState;
+use exchange::effect::Record;
+use exchange::ledger::money::Micros;
+use infra::store::{Store, VerifyReport};
+use rusqlite::Connection;
+
+/// Seller 1, buyer 2 with 100 paid in; call 1 converted, call 2 abandoned, call 3 ringing.
+fn books() -> Directory {
+    let directory = Directory::new();
+    let store = directory.open();
+    let buyer = account_id(2);
+    let units = [
+        open_account(account(1, AccountKind::Seller)),
+        open_account(account(2, AccountKind::Buyer)),
+        deposit(buyer, "wire-1", Micros::units(100)),
+        ringing(1, buyer),
+        converted(1, buyer),
+        ringing(2, buyer),
+        abandoned(2, buyer),
+        ringing(3, buyer),
+    ];
+    for unit in units {
+        store.writer().commit(unit).expect("sound");
+    }
+    directory
+}
+
+fn verify(directory: &Directory) -> VerifyReport {
+    Store::open_read_only(directory.path()).expect("nobody writes").verify().expect("the audit runs")
+}
+
+#[test]
+fn sound_books_have_no_violations() {
+    let report = verify(&books());
+    let expected =
+        VerifyReport { open_holds: 1, calls: 3, transfers: 7, journal_entries: 8, ..VerifyReport::default() };
+    assert_eq!(report, expected);
+}
+
+#[test]
+fn every_way_of_cooking_the_books_is_found() {
+    let (one, two, three) = (call_id(1), call_id(2), call_id(3));
+    let buyer = account_id(2);
+    let table: [(&str, String); 12] = [
+        (
+            "UPDATE ledger_accounts SET balance_micros = balance_micros + 1 WHERE name = 'margin'",
+            "ledger: all balances sum to 1 micro-units instead of 0".to_owned(),
+        ),
+        (
+            "UPDATE ledger_accounts SET balance_micros = balance_micros + 1 WHERE name = 'margin'",
+            "ledger account margin: balance 3.000001, transfers say 3.00".to_owned(),
+        ),
+        (
+            "DELETE FROM transfers WHERE reason LIKE 'payout:%'",
+            format!("call {one}: 0.00 and 3.00 were charged, its document says 7.00 and 3.00"),
+        ),
+        (
+            "DELETE FROM transfers WHERE reason LIKE 'release:%'",
+            format!("call {two}: attempt 1 held 10.00, but 0.00 was released and 0.00 charged"),
+        ),
+        (
+            "UPDATE transfers SET amount_micros = 6000000 WHERE reason LIKE 'release:%'",
+            format!("call {two}: attempt 1 held 10.00, but 6.00 was released and 0.00 charged"),
+        ),
+        (
+            "DELETE FROM transfers WHERE seq = (SELECT max(seq) FROM transfers WHERE reason LIKE 'hold:%')",
+            format!("call {three}: attempt 1 holds 0.00 instead of 10.00"),
+        ),
+        (
+            "UPDATE transfers SET amount_micros = 5000000 WHERE reason LIKE 'deposit:%'",
+            format!(
+                "transfer 2 (hold:{one}:1): leaves buyer {buyer} at -5.00, past its credit limit of 0.00"
+            ),
+        ),
+        (
+            "DELETE FROM journal WHERE seq = 3",
+            "journal: 7 entries numbered 1 to 8; some are missing".to_owned(),
+        ),
+        (
+            "DELETE FROM calls WHERE state = 'ringing'",
+            format!("call {three}: moved money, but there is no such call"),
+        ),
+        (
+            "DELETE FROM calls WHERE state = 'ringing'",
+            format!("buyer {buyer}: 10.00 held, but open calls hold 0.00"),
+        ),
+        ("UPDATE calls SET charge_micros = 1", format!("call {two}: its columns and its document disagree")),
+        (
+            "UPDATE transfers SET to_ledger = (SELECT id FROM ledger_accounts WHERE name = 'external')
+             WHERE reason LIKE 'margin:%'",
+            format!("transfer 4 (margin:{one}): moves money from held:{buyer} to external"),
+        ),
+    ];
+    for (sql, expected) in table {
+        let directory = books();
+        cook(&directory, sql);
+        let report = verify(&directory);
+        assert!(
+            report.violations.contains(&expected),
+            "{sql}\nwanted {expected}\nfound {:#?}",
+            report.violations
+        );
+        assert_eq!(report.violations_total, report.violations.len() as u64);
+    }
+}
+
+/// Bends the rows. The store's own triggers would refuse, so they go first.
+fn cook(directory: &Directory, sql: &str) {
+    let database = Connection::open(directory.database()).expect("written before");
+    let triggers =
+        "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_schema WHERE type = 'trigger'";
+    let drop_triggers: String = database.query_row(triggers, [], |row| row.get(0)).expect("there are some");
+    database.execute_batch(&drop_triggers).expect("sound SQL");
+    assert!(database.execute(sql, []).expect("sound SQL") > 0, "{sql} bends nothing");
+}
+
+#[test]
+fn a_call_charged_without_converting_is_found() {
+    let directory = books();
+    let store = directory.open();
+    let state = CallState::Connected { attempt: attempt(1, account_id(2), at(3)), answered_at: at(4) };
+    let mut charged = converted(3, account_id(2));
+    charged.records.retain(|record| !matches!(record, Record::Call(_)));
+    charged.records.push(Record::Call(Box::new(call(3, state))));
+    store.writer().commit(charged).expect("the store does not judge");
+    drop(store);
+    let found = verify(&directory).violations;
+    let expected = format!("call {}: not converted, but charged 7.00 and 3.00", call_id(3));
+    assert!(found.contains(&expected), "{found:#?}");
+}
+
+#[test]
+fn a_lowered_credit_limit_does_not_condemn_the_past() {
+    let directory = Directory::new();
+    let store = directory.open();
+    let mut buyer = account(2, AccountKind::Buyer);
+    let commit = |unit| store.writer().commit(unit).expect("sound");
+    buyer.credit_limit_micros = Micros::units(20);
+    commit(open_account(buyer.clone()));
+    commit(ringing(1, buyer.id));
+    commit(ringing(2, buyer.id));
+    buyer.credit_limit_micros = Micros::units(5);
+    commit(open_account(buyer.clone()));
+    assert_eq!(store.reader().verify().expect("the audit runs").violations, Vec::<String>::new());
+
+    // But a hold after that passes the new limit.
+    commit(ringing(3, buyer.id));
+    let found = store.reader().verify().expect("the audit runs").violations;
+    let expected = format!(
+        "transfer 3 (hold:{}:1): leaves buyer {} at -30.00, past its credit limit of 5.00",
+        call_id(3),
+        buyer.id
+    );
+    assert_eq!(found, [expected]);
+}

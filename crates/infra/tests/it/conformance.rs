@@ -1,0 +1,165 @@
+//! The promise of the store: what it gives back is the fold of all records ever committed.
+
+use crate::fixtures::{
+    Directory, abandoned, account, account_id, at, attempt, bid_id, bid_profile, call, call_id, converted,
+    deposit, event, open_account, ringing, tracking_number, unit,
+};
+use exchange::account::{AccountKind, AccountStatus};
+use exchange::bid::BidStatus;
+use exchange::call::CallState;
+use exchange::effect::{DailyUsage, Record};
+use exchange::id::AccountId;
+use exchange::ledger::money::Micros;
+use exchange::schedule::CalendarDay;
+use exchange::snapshot::Snapshot;
+use infra::store::{CommitResult, OnDurable, StoreOptions, UnitOfWork};
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// One thing that happens on the marketplace. Numbers are small so that things meet again.
+#[derive(Debug, Clone)]
+enum Happening {
+    Account { number: u128, suspended: bool },
+    TrackingNumber { number: u64, active: bool },
+    BidProfile { number: u128, buyer: u128, paused: bool },
+    Usage { bid: u128, day: i32, calls: u32 },
+    Deposit { buyer: u128, units: i64 },
+    CallMovesOn { number: u128, buyer: u128, converts: bool },
+    Nothing,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        (0..6u128, any::<bool>()).prop_map(|(number, suspended)| Happening::Account { number, suspended }),
+        (0..6u64, any::<bool>()).prop_map(|(number, active)| Happening::TrackingNumber { number, active }),
+        (0..6u128, 0..3u128, any::<bool>()).prop_map(|(number, buyer, paused)| Happening::BidProfile {
+            number,
+            buyer,
+            paused
+        }),
+        (0..6u128, 0..3i32, 0..9u32).prop_map(|(bid, day, calls)| Happening::Usage { bid, day, calls }),
+        (0..3u128, 1..500i64).prop_map(|(buyer, units)| Happening::Deposit { buyer, units }),
+        (0..8u128, 0..3u128, any::<bool>()).prop_map(|(number, buyer, converts)| Happening::CallMovesOn {
+            number,
+            buyer,
+            converts
+        }),
+        Just(Happening::Nothing),
+    ]
+}
+
+/// Turns happenings into units, moving each call on from where it stands: not there, ringing, connected, ended.
+fn units(happenings: &[Happening]) -> Vec<UnitOfWork> {
+    let mut calls: BTreeMap<u128, (u8, u128)> = BTreeMap::new();
+    let mut units = Vec::new();
+    for buyer in 0..3 {
+        let mut account = account(buyer, AccountKind::Buyer);
+        account.credit_limit_micros = Micros::units(1_000);
+        units.push(open_account(account));
+    }
+    for (place, happening) in happenings.iter().enumerate() {
+        units.push(match happening {
+            Happening::Account { number, suspended } => {
+                let mut account = account(10 + number, AccountKind::Seller);
+                account.status = if *suspended { AccountStatus::Suspended } else { AccountStatus::Active };
+                open_account(account)
+            }
+            Happening::TrackingNumber { number, active } => {
+                let mut number = tracking_number(*number, account_id(10));
+                number.active = *active;
+                number.tags.insert("source".to_owned(), "search \"ads\" \u{1f4de}".to_owned());
+                unit(1, vec![Record::TrackingNumber(number)])
+            }
+            Happening::BidProfile { number, buyer, paused } => {
+                let mut bid = bid_profile(*number, account_id(*buyer), "medicare");
+                bid.status = if *paused { BidStatus::Paused } else { BidStatus::Active };
+                unit(1, vec![Record::BidProfile(Box::new(bid))])
+            }
+            Happening::Usage { bid, day, calls } => {
+                let spend_micros = Micros::units(i64::from(*calls));
+                let usage =
+                    DailyUsage { bid: bid_id(*bid), day: CalendarDay(*day), calls: *calls, spend_micros };
+                unit(1, vec![Record::DailyUsage(usage)])
+            }
+            Happening::Deposit { buyer, units } => {
+                deposit(account_id(*buyer), &format!("wire:{place}"), Micros::units(*units))
+            }
+            Happening::CallMovesOn { number, buyer, converts } => {
+                let (stage, buyer) = calls.entry(*number).or_insert((0, *buyer));
+                *stage += 1;
+                move_on(*number, *stage, account_id(*buyer), *converts)
+            }
+            Happening::Nothing => UnitOfWork::default(),
+        });
+    }
+    units
+}
+
+fn move_on(number: u128, stage: u8, buyer: AccountId, converts: bool) -> UnitOfWork {
+    match (stage, converts) {
+        (1, _) => ringing(number, buyer),
+        (2, _) => {
+            let connected = CallState::Connected {
+                attempt: attempt(1, buyer, at(number)),
+                answered_at: at(number).plus_ms(3_000),
+            };
+            unit(number, vec![Record::Call(Box::new(call(number, connected))), event(call_id(number))])
+        }
+        (3, true) => converted(number, buyer),
+        (3, false) => abandoned(number, buyer),
+        _ => UnitOfWork::default(),
+    }
+}
+
+/// What the store must give back.
+pub(crate) fn fold(units: &[UnitOfWork]) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for unit in units {
+        unit.records.iter().for_each(|record| snapshot.apply(record));
+        let at = unit.journal.as_ref().map(|entry| entry.at);
+        snapshot.last_alive_at = snapshot.last_alive_at.max(at.unwrap_or_default());
+    }
+    snapshot
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn loading_gives_the_fold_of_all_records(
+        happenings in proptest::collection::vec(happening(), 0..60),
+        group_max in 1..20usize,
+    ) {
+        let units = units(&happenings);
+        let directory = Directory::new();
+        let store = directory.open_with(&StoreOptions { group_max, ..StoreOptions::default() });
+        let told = Arc::new(Mutex::new(Vec::new()));
+        for (place, unit) in units.iter().enumerate() {
+            let told = Arc::clone(&told);
+            let on_durable = OnDurable::new(move |result| told.lock().expect("no panic").push((place, result)));
+            store.writer().submit(unit.clone(), on_durable).expect("the queue has room");
+        }
+        drop(store);
+        let in_order: Vec<_> = (0..units.len()).map(|place| (place, CommitResult::Durable)).collect();
+        assert_eq!(*told.lock().expect("no panic"), in_order);
+
+        let store = directory.open();
+        assert_eq!(store.load().expect("the store loads"), fold(&units));
+        let report = store.reader().verify().expect("the audit runs");
+        assert_eq!(report.violations, Vec::<String>::new());
+        let journalled = units.iter().filter(|unit| unit.journal.is_some()).count();
+        assert_eq!(report.journal_entries, journalled as u64);
+    }
+}
+
+#[test]
+fn last_alive_is_the_latest_commit_or_heartbeat() {
+    let directory = Directory::new();
+    let store = directory.open();
+    store.writer().commit(open_account(account(1, AccountKind::Seller))).expect("sound");
+    store.writer().heartbeat(at(70));
+    store.writer().heartbeat(at(60));
+    drop(store);
+    assert_eq!(directory.open().load().expect("the store loads").last_alive_at, at(70));
+}

@@ -1,0 +1,118 @@
+//! What was acknowledged survives: a killed process, and a write-ahead log cut off anywhere.
+
+use crate::conformance::fold;
+use crate::fixtures::{Directory, account, account_id, converted, deposit, open_account, ringing};
+use exchange::account::AccountKind;
+use exchange::ledger::money::Micros;
+use infra::store::{OnDurable, Store, StoreOptions, UnitOfWork};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const BUYER: u128 = 2;
+
+/// Unit number `place` of a history without end.
+fn nth_unit(place: u128) -> UnitOfWork {
+    match place {
+        0 => open_account(account(1, AccountKind::Seller)),
+        1 => open_account(account(BUYER, AccountKind::Buyer)),
+        2 => deposit(account_id(BUYER), "wire-1", Micros::units(1_000_000_000)),
+        _ if place % 2 == 1 => ringing(place / 2, account_id(BUYER)),
+        _ => converted(place / 2 - 1, account_id(BUYER)),
+    }
+}
+
+/// Tells the child which directory to write in, and where in the history to go on.
+const CHILD_DIRECTORY: &str = "DCE_STORE_CRASH_DIRECTORY";
+const CHILD_BEGIN: &str = "DCE_STORE_CRASH_BEGIN";
+
+#[test]
+fn acknowledged_units_survive_a_kill() {
+    if let Ok(directory) = std::env::var(CHILD_DIRECTORY) {
+        let begin = std::env::var(CHILD_BEGIN).expect("set by the parent").parse().expect("a number");
+        write_until_killed(Path::new(&directory), begin);
+    }
+    let directory = Directory::new();
+    let mut begin = 0;
+    // Each round is killed after a different number of acknowledgements.
+    for acknowledgements in [1, 40, 7, 150] {
+        let acknowledged = run_and_kill(directory.path(), begin, acknowledgements);
+        let store = directory.open();
+        let report = store.reader().verify().expect("the audit runs");
+        assert_eq!(report.violations, Vec::<String>::new());
+        let there = u128::from(report.journal_entries);
+        assert!(there >= begin + acknowledged, "{there} units there, {begin} + {acknowledged} acknowledged");
+        let history: Vec<_> = (0..there).map(nth_unit).collect();
+        assert_eq!(store.load().expect("loads"), fold(&history), "whole units only, in order");
+        begin = there;
+    }
+}
+
+/// Starts this very test as a child, kills it after so many acknowledgements, and counts all it gave.
+fn run_and_kill(directory: &Path, begin: u128, acknowledgements: usize) -> u128 {
+    let mut child = Command::new(std::env::current_exe().expect("a test binary"))
+        .args(["--exact", "crash::acknowledged_units_survive_a_kill", "--nocapture"])
+        .env(CHILD_DIRECTORY, directory)
+        .env(CHILD_BEGIN, begin.to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the test binary runs");
+    let output = BufReader::new(child.stdout.take().expect("piped"));
+    let mut durable = output.lines().map_while(Result::ok).filter(|line| line == "durable");
+    let before = durable.by_ref().take(acknowledgements).count();
+    child.kill().expect("the child runs");
+    let after = durable.count();
+    child.wait().expect("killed");
+    assert_eq!(before, acknowledgements, "the child ended by itself");
+    (before + after) as u128
+}
+
+/// The child's part.
+fn write_until_killed(directory: &Path, begin: u128) -> ! {
+    let store = Store::open(directory, &StoreOptions::default()).expect("opens");
+    let writer = store.writer();
+    for place in begin.. {
+        let on_durable = OnDurable::new(|_| {
+            let mut output = std::io::stdout().lock();
+            writeln!(output, "\ndurable").and_then(|()| output.flush()).expect("the parent reads");
+        });
+        writer.submit_blocking(nth_unit(place), on_durable).expect("the store runs");
+    }
+    unreachable!("the history has no end")
+}
+
+#[test]
+fn a_log_cut_off_anywhere_leaves_whole_units() {
+    let written = 60;
+    let directory = Directory::new();
+    let store = directory.open_with(&StoreOptions { group_max: 1, ..StoreOptions::default() });
+    for place in 0..written {
+        store.writer().commit(nth_unit(place)).expect("sound");
+    }
+    // As a power cut finds them: the store is still open, and its log not yet copied back.
+    let database = std::fs::read(directory.database()).expect("readable");
+    let log = std::fs::read(directory.path().join("exchange.sqlite-wal")).expect("a log");
+    drop(store);
+
+    let mut fewest = u64::MAX;
+    let cuts = (0..12).map(|twelfth| log.len() * twelfth / 12).chain([log.len() - 1, log.len()]);
+    for cut in cuts {
+        let copy = Directory::new();
+        std::fs::write(copy.database(), &database).expect("writable");
+        // A torn page: the last kilobyte before the cut never reached the disk.
+        let mut torn = log[..cut].to_vec();
+        let kept = torn.len() - torn.len().min(1_000);
+        if cut < log.len() {
+            torn[kept..].fill(0);
+        }
+        std::fs::write(copy.path().join("exchange.sqlite-wal"), torn).expect("writable");
+        let store = copy.open();
+        let report = store.reader().verify().expect("the audit runs");
+        assert_eq!(report.violations, Vec::<String>::new(), "cut at {cut}");
+        let history: Vec<_> = (0..u128::from(report.journal_entries)).map(nth_unit).collect();
+        assert_eq!(store.load().expect("loads"), fold(&history), "cut at {cut}");
+        fewest = fewest.min(report.journal_entries);
+        assert!(cut < log.len() || u128::from(report.journal_entries) == written, "the whole log was there");
+    }
+    assert!(u128::from(fewest) < written, "no cut ever cost a unit: the test cuts the wrong file");
+}

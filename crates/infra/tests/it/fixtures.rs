@@ -1,0 +1,262 @@
+//! A small marketplace to write down.
+
+use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::auction::receipt::Receipt;
+use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
+use exchange::call::{Attempt, Call, CallState, EndedBy, Outcome};
+use exchange::effect::{Command, Input, JournalEntry, JournalInput, Record};
+use exchange::event::{Event, Fact, Subject};
+use exchange::id::{AccountId, BidProfileId, CallId};
+use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::transfer::{LedgerAccount, Transfer, TransferReason};
+use exchange::phone_number::{CallerId, PhoneNumber};
+use exchange::schedule::{CalendarDay, Schedule, ZoneName};
+use exchange::time::Timestamp;
+use exchange::tracking_number::{CallOrigin, TrackingNumber};
+use infra::store::{Store, StoreOptions, UnitOfWork};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use uuid::Uuid;
+
+/// A directory of its own for each test, gone when the test is over.
+pub(crate) struct Directory(PathBuf);
+
+impl Directory {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("dce-store-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("the temporary directory is writable");
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.0.join("exchange.sqlite")
+    }
+
+    pub(crate) fn open(&self) -> Store {
+        self.open_with(&StoreOptions::default())
+    }
+
+    pub(crate) fn open_with(&self, options: &StoreOptions) -> Store {
+        Store::open(&self.0, options).expect("the store opens")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // A directory left behind is the next clean-up's business, not the test's.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) fn account_id(number: u128) -> AccountId {
+    AccountId(Uuid::from_u128(0xA000_0000 + number))
+}
+
+pub(crate) fn bid_id(number: u128) -> BidProfileId {
+    BidProfileId(Uuid::from_u128(0xB000_0000 + number))
+}
+
+pub(crate) fn call_id(number: u128) -> CallId {
+    CallId(Uuid::from_u128(0xC000_0000 + number))
+}
+
+pub(crate) fn phone(number: u64) -> PhoneNumber {
+    format!("+1212555{number:04}").parse().expect("a dialable number")
+}
+
+pub(crate) fn account(number: u128, kind: AccountKind) -> Account {
+    Account {
+        id: account_id(number),
+        kind,
+        name: format!("Account {number}"),
+        status: AccountStatus::Active,
+        time_zone: ZoneName::default(),
+        currency: Currency::USD,
+        credit_limit_micros: Micros::ZERO,
+        opened_at: Timestamp(1),
+    }
+}
+
+pub(crate) fn tracking_number(number: u64, seller: AccountId) -> TrackingNumber {
+    TrackingNumber {
+        number: phone(number),
+        seller,
+        vertical: "medicare".to_owned(),
+        origin: CallOrigin::OrganicInbound,
+        floor_micros: Micros::units(1),
+        payout_basis_points: 7_000,
+        tags: BTreeMap::new(),
+        active: true,
+    }
+}
+
+pub(crate) fn bid_profile(number: u128, buyer: AccountId, vertical: &str) -> BidProfile {
+    BidProfile {
+        id: bid_id(number),
+        buyer,
+        name: format!("Bid {number}"),
+        status: BidStatus::Active,
+        price: Price::PerCall { amount_micros: Micros::units(10) },
+        conversion: Conversion { min_connected_s: 90 },
+        criteria: Criteria { vertical: vertical.to_owned(), ..Criteria::default() },
+        schedule: Schedule::default(),
+        caps: Caps::default(),
+        priority: 1,
+        destination: Destination { sip_uris: vec!["sip:target@192.0.2.1".to_owned()] },
+        ring_timeout_ms: None,
+        max_call_s: None,
+    }
+}
+
+/// What one attempt holds.
+pub(crate) const HOLD: Micros = Micros::units(10);
+/// What the seller gets of it.
+pub(crate) const PAYOUT: Micros = Micros::units(7);
+/// What the house keeps of it.
+pub(crate) const MARGIN: Micros = Micros::units(3);
+
+pub(crate) fn attempt(number: u8, buyer: AccountId, at: Timestamp) -> Attempt {
+    Attempt {
+        number,
+        bid: bid_id(1),
+        buyer,
+        price: Price::PerCall { amount_micros: HOLD },
+        conversion: Conversion { min_connected_s: 90 },
+        max_call_s: 3_600,
+        hold_micros: HOLD,
+        cap_day: CalendarDay(20_000),
+        started_at: at,
+    }
+}
+
+/// Call number `number`, received at that many seconds, from seller 1.
+pub(crate) fn call(number: u128, state: CallState) -> Call {
+    Call {
+        id: call_id(number),
+        received_at: at(number),
+        called: phone(1),
+        caller: CallerId::Number(phone(9_999)),
+        trunk: "carrier".to_owned(),
+        stated_state: None,
+        seller: account_id(1),
+        vertical: "medicare".to_owned(),
+        origin: CallOrigin::OrganicInbound,
+        payout_basis_points: 7_000,
+        failed_attempts: Vec::new(),
+        state,
+    }
+}
+
+/// The moment call `number` is received.
+pub(crate) fn at(number: u128) -> Timestamp {
+    Timestamp(i64::try_from(number).expect("a small number") * 1_000_000)
+}
+
+pub(crate) fn transfer(
+    reason: TransferReason,
+    from: LedgerAccount,
+    to: LedgerAccount,
+    amount: Micros,
+) -> Record {
+    Record::Transfer(Transfer { reason, from, to, amount_micros: amount, at: Timestamp(1) })
+}
+
+pub(crate) fn event(call: CallId) -> Record {
+    Record::Event(Event {
+        subject: Subject::Call(call),
+        at: Timestamp(1),
+        fact: Fact::ComplianceChecked { rules: 4 },
+    })
+}
+
+pub(crate) fn journal(call: CallId, at: Timestamp) -> JournalEntry {
+    JournalEntry { at, entry: JournalInput::Call { call, input: Input::CallerHungUp } }
+}
+
+pub(crate) fn unit(number: u128, records: Vec<Record>) -> UnitOfWork {
+    UnitOfWork { journal: Some(journal(call_id(number), at(number))), records }
+}
+
+pub(crate) fn open_account(account: Account) -> UnitOfWork {
+    let entry = JournalInput::Command(Command::OpenAccount { account: account.clone() });
+    UnitOfWork {
+        journal: Some(JournalEntry { at: Timestamp(1), entry }),
+        records: vec![Record::Account(account)],
+    }
+}
+
+pub(crate) fn deposit(account: AccountId, reference: &str, amount: Micros) -> UnitOfWork {
+    let reason = TransferReason::Deposit { account, reference: reference.to_owned() };
+    let record = transfer(reason, LedgerAccount::External, LedgerAccount::Available(account), amount);
+    let command = Command::Deposit { account, amount_micros: amount, reference: reference.to_owned() };
+    let entry = JournalInput::Command(command);
+    UnitOfWork { journal: Some(JournalEntry { at: Timestamp(1), entry }), records: vec![record] }
+}
+
+/// A call that rings, its money held.
+pub(crate) fn ringing(number: u128, buyer: AccountId) -> UnitOfWork {
+    let id = call_id(number);
+    let state = CallState::Ringing { attempt: attempt(1, buyer, at(number)), fallbacks: Vec::new() };
+    let hold = transfer(
+        TransferReason::Hold { call: id, attempt: 1 },
+        LedgerAccount::Available(buyer),
+        LedgerAccount::Held(buyer),
+        HOLD,
+    );
+    let receipt = Receipt {
+        call: id,
+        decided_at: at(number),
+        screening: Vec::new(),
+        auction: None,
+        decided_in_ns: Some(1_000),
+    };
+    let records = vec![
+        Record::Receipt(Box::new(receipt)),
+        hold,
+        Record::Call(Box::new(call(number, state))),
+        event(id),
+    ];
+    unit(number, records)
+}
+
+/// The same call, converted: its hold is captured whole.
+pub(crate) fn converted(number: u128, buyer: AccountId) -> UnitOfWork {
+    let id = call_id(number);
+    let held = LedgerAccount::Held(buyer);
+    let outcome = Outcome::Converted {
+        attempt: attempt(1, buyer, at(number)),
+        connected_ms: 120_000,
+        ended_by: EndedBy::Caller,
+        charge_micros: HOLD,
+        payout_micros: PAYOUT,
+        margin_micros: MARGIN,
+    };
+    let state = CallState::Ended { outcome, ended_at: at(number).plus_ms(120_000) };
+    let records = vec![
+        transfer(TransferReason::Payout { call: id }, held, LedgerAccount::Payable(account_id(1)), PAYOUT),
+        transfer(TransferReason::Margin { call: id }, held, LedgerAccount::Margin, MARGIN),
+        Record::Call(Box::new(call(number, state))),
+        event(id),
+    ];
+    unit(number, records)
+}
+
+/// The same call, abandoned by the caller: its hold is released whole.
+pub(crate) fn abandoned(number: u128, buyer: AccountId) -> UnitOfWork {
+    let id = call_id(number);
+    let state = CallState::Ended { outcome: Outcome::Abandoned, ended_at: at(number).plus_ms(5_000) };
+    let release = transfer(
+        TransferReason::Release { call: id, attempt: 1 },
+        LedgerAccount::Held(buyer),
+        LedgerAccount::Available(buyer),
+        HOLD,
+    );
+    unit(number, vec![release, Record::Call(Box::new(call(number, state))), event(id)])
+}

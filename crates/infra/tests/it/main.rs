@@ -1,0 +1,10 @@
+//! Tests of the store against real files.
+
+mod fixtures;
+mod conformance;
+mod commits;
+mod opening;
+mod disk_full;
+mod crash;
+mod reads;
+mod audit;

@@ -1,0 +1,304 @@
+//! What the API reads: filters, pages, one thing by its id.
+
+use crate::fixtures::{
+    Directory, HOLD, MARGIN, PAYOUT, abandoned, account, account_id, at, bid_id, bid_profile, call_id,
+    converted, deposit, open_account, phone, ringing, tracking_number, unit,
+};
+use exchange::account::{AccountKind, AccountStatus};
+use exchange::effect::Record;
+use exchange::ledger::money::Micros;
+use exchange::ledger::transfer::{LedgerAccount, TransferReason};
+use infra::store::{
+    AccountFilter, ApiKey, Balances, BidProfileFilter, CallFilter, CallStage, Listing, OnDurable, Page,
+    Reader, Store, StoreError, TrackingNumberFilter,
+};
+use uuid::Uuid;
+
+const CALLS: u128 = 10;
+
+/// Seller 1, buyers 2 and 3, ten calls: odd ones to buyer 3, those up to 6 over, every third of these abandoned.
+fn marketplace() -> (Directory, Store) {
+    let directory = Directory::new();
+    let store = directory.open();
+    let mut suspended = account(3, AccountKind::Buyer);
+    suspended.status = AccountStatus::Suspended;
+    let mut units = vec![
+        open_account(account(1, AccountKind::Seller)),
+        open_account(account(2, AccountKind::Buyer)),
+        open_account(suspended),
+        deposit(account_id(2), "wire-1", Micros::units(1_000)),
+        deposit(account_id(3), "wire-1", Micros::units(1_000)),
+    ];
+    for number in 1..=5 {
+        let numbers = Record::TrackingNumber(tracking_number(number, account_id(u128::from(number % 2))));
+        let vertical = if number % 2 == 0 { "medicare" } else { "legal" };
+        let bid = bid_profile(u128::from(number), account_id(2 + u128::from(number % 2)), vertical);
+        units.push(unit(1, vec![numbers, Record::BidProfile(Box::new(bid))]));
+    }
+    let buyer = |number: u128| account_id(2 + number % 2);
+    units.extend((1..=CALLS).map(|number| ringing(number, buyer(number))));
+    units.extend((1..=6).map(|number| match number % 3 {
+        0 => abandoned(number, buyer(number)),
+        _ => converted(number, buyer(number)),
+    }));
+    for unit in units {
+        store.writer().commit(unit).expect("sound");
+    }
+    (directory, store)
+}
+
+/// Reads a listing to its end in pages of `limit`.
+fn all<T>(limit: u32, read: impl Fn(&Page) -> Result<Listing<T>, StoreError>) -> Vec<T> {
+    let mut page = Page::first(limit);
+    let mut items = Vec::new();
+    loop {
+        let listing = read(&page).expect("readable");
+        assert!(listing.items.len() <= limit as usize);
+        let next = page.following(&listing);
+        assert!(next.is_none() || listing.items.len() == limit as usize, "only the last page is short");
+        items.extend(listing.items);
+        match next {
+            Some(next) => page = next,
+            None => return items,
+        }
+    }
+}
+
+#[test]
+fn pages_of_any_size_give_every_item_once() {
+    let (_directory, store) = marketplace();
+    let reader = store.reader();
+    for limit in [1, 2, 3, 5, 200] {
+        let calls = all(limit, |page| reader.calls(&CallFilter::default(), page));
+        let newest_first: Vec<_> = (1..=CALLS).rev().map(call_id).collect();
+        assert_eq!(calls.iter().map(|call| call.id).collect::<Vec<_>>(), newest_first, "limit {limit}");
+        let accounts = all(limit, |page| reader.accounts(&AccountFilter::default(), page));
+        assert_eq!(accounts.iter().map(|account| account.id).collect::<Vec<_>>(), [1, 2, 3].map(account_id));
+        let bids = all(limit, |page| reader.bid_profiles(&BidProfileFilter::default(), page));
+        assert_eq!(bids.iter().map(|bid| bid.id).collect::<Vec<_>>(), [1, 2, 3, 4, 5].map(bid_id));
+        let numbers = all(limit, |page| reader.tracking_numbers(&TrackingNumberFilter::default(), page));
+        assert_eq!(
+            numbers.iter().map(|number| number.number).collect::<Vec<_>>(),
+            [1, 2, 3, 4, 5].map(phone)
+        );
+        let transfers = all(limit, |page| reader.transfers_of_account(account_id(2), page));
+        // The deposit, five holds, and what became of those of calls 2, 4 and 6.
+        assert_eq!(transfers.len(), 1 + 5 + 2 + 2 + 1, "limit {limit}");
+        assert!(transfers.is_sorted_by(|newer, older| newer.seq > older.seq));
+    }
+}
+
+#[test]
+fn a_cursor_from_elsewhere_is_refused() {
+    let (_directory, store) = marketplace();
+    let reader = store.reader();
+    let page = Page { after: Some("elsewhere".to_owned()), limit: 10 };
+    let refusals = [
+        reader.accounts(&AccountFilter::default(), &page).err(),
+        reader.tracking_numbers(&TrackingNumberFilter::default(), &page).err(),
+        reader.bid_profiles(&BidProfileFilter::default(), &page).err(),
+        reader.calls(&CallFilter::default(), &page).err(),
+        reader.transfers_of_account(account_id(1), &page).err(),
+        reader.api_keys(&page).err(),
+    ];
+    for refusal in refusals {
+        assert!(matches!(refusal, Some(StoreError::BadCursor { cursor }) if cursor == "elsewhere"));
+    }
+}
+
+#[test]
+fn calls_are_filtered() {
+    let (_directory, store) = marketplace();
+    let all = CallFilter::default;
+    let table: [(CallFilter, &[u128]); 11] = [
+        (CallFilter { seller: Some(account_id(1)), from: Some(at(9)), ..all() }, &[10, 9]),
+        (CallFilter { seller: Some(account_id(2)), ..all() }, &[]),
+        (CallFilter { buyer: Some(account_id(2)), ..all() }, &[10, 8, 4, 2]),
+        (CallFilter { buyer: Some(account_id(3)), state: Some(CallStage::Ended), ..all() }, &[5, 1]),
+        (CallFilter { state: Some(CallStage::Ringing), ..all() }, &[10, 9, 8, 7]),
+        (CallFilter { state: Some(CallStage::Connected), ..all() }, &[]),
+        (CallFilter { outcome: Some("abandoned".to_owned()), ..all() }, &[6, 3]),
+        (CallFilter { outcome: Some("converted".to_owned()), to: Some(at(4)), ..all() }, &[2, 1]),
+        (CallFilter { from: Some(at(3)), to: Some(at(5)), ..all() }, &[4, 3]),
+        (CallFilter { vertical: Some("medicare".to_owned()), from: Some(at(10)), ..all() }, &[10]),
+        (CallFilter { vertical: Some("legal".to_owned()), ..all() }, &[]),
+    ];
+    for (filter, expected) in table {
+        let found = store.reader().calls(&filter, &Page::default()).expect("readable");
+        let ids: Vec<_> = found.items.iter().map(|call| call.id).collect();
+        assert_eq!(ids, expected.iter().copied().map(call_id).collect::<Vec<_>>(), "{filter:?}");
+    }
+}
+
+#[test]
+fn accounts_numbers_and_bids_are_filtered() {
+    let (_directory, store) = marketplace();
+    let reader = store.reader();
+    let page = Page::default();
+    let accounts = |kind, status| -> Vec<_> {
+        let found = reader.accounts(&AccountFilter { kind, status }, &page).expect("readable");
+        found.items.iter().map(|account| account.id).collect()
+    };
+    assert_eq!(accounts(Some(AccountKind::Buyer), None), [2, 3].map(account_id));
+    assert_eq!(accounts(Some(AccountKind::Buyer), Some(AccountStatus::Active)), [account_id(2)]);
+    assert_eq!(accounts(None, Some(AccountStatus::Suspended)), [account_id(3)]);
+
+    let of_seller = TrackingNumberFilter { seller: Some(account_id(1)) };
+    let found = reader.tracking_numbers(&of_seller, &page).expect("readable");
+    assert_eq!(found.items.iter().map(|number| number.number).collect::<Vec<_>>(), [1, 3, 5].map(phone));
+
+    let bids = |buyer: Option<u128>, vertical: Option<&str>| -> Vec<_> {
+        let filter = BidProfileFilter { buyer: buyer.map(account_id), vertical: vertical.map(str::to_owned) };
+        let found = reader.bid_profiles(&filter, &page).expect("readable");
+        found.items.iter().map(|bid| bid.id).collect()
+    };
+    assert_eq!(bids(Some(2), None), [2, 4].map(bid_id));
+    assert_eq!(bids(None, Some("legal")), [1, 3, 5].map(bid_id));
+    assert_eq!(bids(Some(2), Some("legal")), []);
+}
+
+#[test]
+fn one_thing_is_found_by_its_id_or_is_not_there() {
+    let (_directory, store) = marketplace();
+    let reader = store.reader();
+    assert_eq!(reader.account(account_id(1)).expect("readable"), Some(account(1, AccountKind::Seller)));
+    assert_eq!(reader.account(account_id(9)).expect("readable"), None);
+    assert_eq!(reader.tracking_number(phone(1)).expect("readable"), Some(tracking_number(1, account_id(1))));
+    assert_eq!(reader.tracking_number(phone(9)).expect("readable"), None);
+    assert_eq!(
+        reader.bid_profile(bid_id(2)).expect("readable"),
+        Some(bid_profile(2, account_id(2), "medicare"))
+    );
+    assert_eq!(reader.bid_profile(bid_id(9)).expect("readable"), None);
+    assert_eq!(reader.call(call_id(1)).expect("readable").map(|call| call.id), Some(call_id(1)));
+    assert_eq!(reader.call(call_id(99)).expect("readable"), None);
+    let receipt = reader.receipt(call_id(1)).expect("readable").expect("every call has one");
+    assert_eq!((receipt.call, receipt.decided_in_ns), (call_id(1), Some(1_000)));
+    assert_eq!(reader.receipt(call_id(99)).expect("readable"), None);
+}
+
+#[test]
+fn money_is_read_by_call_by_account_and_by_reason() {
+    let (_directory, store) = marketplace();
+    let reader = store.reader();
+    let of_call: Vec<_> = reader
+        .transfers_of_call(call_id(1))
+        .expect("readable")
+        .into_iter()
+        .map(|booked| (booked.transfer.reason.to_string(), booked.transfer.amount_micros))
+        .collect();
+    let id = call_id(1);
+    let expected =
+        [(format!("hold:{id}:1"), HOLD), (format!("payout:{id}"), PAYOUT), (format!("margin:{id}"), MARGIN)];
+    assert_eq!(of_call, expected);
+
+    let balances = |number| reader.balances(account_id(number)).expect("readable");
+    let buyer = Balances {
+        // Five holds, of which one was released.
+        available_micros: Micros::units(1_000 - 4 * 10),
+        held_micros: Micros::units(2 * 10),
+        payable_micros: Micros::ZERO,
+    };
+    assert_eq!(balances(2), buyer);
+    assert_eq!(balances(1), Balances { payable_micros: Micros::units(4 * 7), ..Balances::default() });
+    assert_eq!(balances(9), Balances::default());
+    assert_eq!(reader.balance(LedgerAccount::Margin).expect("readable"), Micros::units(4 * 3));
+
+    let deposit = |reference: &str| {
+        let reason = TransferReason::Deposit { account: account_id(2), reference: reference.to_owned() };
+        reader.transfer(&reason).expect("readable").map(|booked| booked.transfer.amount_micros)
+    };
+    assert_eq!((deposit("wire-1"), deposit("wire-2")), (Some(Micros::units(1_000)), None));
+}
+
+#[test]
+fn totals_add_up() {
+    let (_directory, store) = marketplace();
+    let totals = store.reader().totals(&CallFilter::default()).expect("readable");
+    assert_eq!((totals.offered, totals.open), (10, 4));
+    let ended: Vec<_> = totals.ended.iter().map(|(outcome, calls)| (outcome.as_str(), *calls)).collect();
+    assert_eq!(ended, [("abandoned", 2), ("converted", 4)]);
+    assert_eq!(totals.charged_micros, Micros::units(40));
+    assert_eq!(totals.paid_micros, Micros::units(28));
+    assert_eq!(totals.margin_micros, Micros::units(12));
+    let of_buyer = CallFilter { buyer: Some(account_id(3)), ..CallFilter::default() };
+    let totals = store.reader().totals(&of_buyer).expect("readable");
+    assert_eq!((totals.offered, totals.open, totals.charged_micros), (4, 2, Micros::units(20)));
+}
+
+fn event_ids(reader: &Reader) -> Vec<Uuid> {
+    reader.events_after(0, 200).expect("readable").iter().map(|event| event.id).collect()
+}
+
+#[test]
+fn the_outbox_is_read_in_order_from_any_place() {
+    let (directory, store) = marketplace();
+    let reader = store.reader();
+    let all = reader.events_after(0, 200).expect("readable");
+    assert_eq!(all.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=16).collect::<Vec<_>>());
+    assert_eq!(reader.events_after(14, 200).expect("readable"), all[14..]);
+    assert_eq!(reader.events_after(3, 2).expect("readable"), all[3..5]);
+    assert_eq!(reader.events_after(16, 2).expect("readable"), []);
+
+    let event = all[0].cloud_event("/exchange");
+    let expected = serde_json::json!({
+        "specversion": "1.0",
+        "id": all[0].id.to_string(),
+        "source": "/exchange",
+        "type": "compliance.checked",
+        "subject": format!("call/{}", call_id(1)),
+        "time": "1970-01-01T00:00:00.000001Z",
+        "datacontenttype": "application/json",
+        "data": {"rules": 4},
+    });
+    assert_eq!(event, expected);
+
+    let ids = event_ids(&reader);
+    let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len());
+    drop((store, reader));
+    assert_eq!(event_ids(&directory.open().reader()), ids, "the same after opening again");
+    let (_other_directory, other) = marketplace();
+    assert!(event_ids(&other.reader()).iter().all(|id| !distinct.contains(id)), "another store's differ");
+}
+
+#[test]
+fn api_keys_are_found_by_the_hash_of_their_secret_until_revoked() {
+    let (_directory, store) = marketplace();
+    let key = |number: u128, account| ApiKey {
+        id: Uuid::from_u128(number),
+        name: format!("key {number}"),
+        role: "admin".to_owned(),
+        account,
+        created_at: at(1),
+        revoked_at: None,
+    };
+    let (one, two) = (key(1, None), key(2, Some(account_id(2))));
+    store.writer().insert_api_key(one.clone(), [1; 32]).expect("new");
+    store.writer().insert_api_key(two.clone(), [2; 32]).expect("new");
+    let twice = store.writer().insert_api_key(key(3, None), [2; 32]);
+    assert!(matches!(twice, Err(StoreError::Rejected(_))), "a secret belongs to one key");
+    let reader = store.reader();
+    assert_eq!(reader.api_key_by_hash(&[2; 32]).expect("readable"), Some(two.clone()));
+    assert_eq!(reader.api_key_by_hash(&[3; 32]).expect("readable"), None);
+
+    store.writer().revoke_api_key(two.id, at(5)).expect("there");
+    store.writer().revoke_api_key(two.id, at(6)).expect("there");
+    assert_eq!(reader.api_key_by_hash(&[2; 32]).expect("readable"), None);
+    let revoked = ApiKey { revoked_at: Some(at(5)), ..two };
+    assert_eq!(all(1, |page| reader.api_keys(page)), [one, revoked]);
+}
+
+#[test]
+fn reads_do_not_wait_for_a_busy_writer() {
+    let (_directory, store) = marketplace();
+    let (go_on, wait) = std::sync::mpsc::channel::<()>();
+    let blocking = OnDurable::new(move |_| {
+        // Ends when the test drops its side.
+        let _ = wait.recv();
+    });
+    store.writer().submit(unit(1, Vec::new()), blocking).expect("the queue has room");
+    let totals = store.reader().totals(&CallFilter::default()).expect("readable");
+    assert_eq!(totals.offered, 10);
+    drop(go_on);
+}
