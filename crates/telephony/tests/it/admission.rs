@@ -223,3 +223,23 @@ fn requests_for_dialogs_we_do_not_have_are_481() {
     assert_eq!(world.heard(carrier()), Vec::<String>::new(), "an ACK is never answered");
     assert_eq!(world.stack.counters().transactions.stray_acks, 1);
 }
+
+#[test]
+fn a_flood_of_strangers_takes_no_memory() {
+    let stranger = peer("udp://203.0.113.66:5060");
+    let mut world = World::new();
+    let cases = [
+        (Method::Invite, 403),
+        (Method::Options, 200),
+        (Method::Other("REGISTER".into()), 405),
+        (Method::Bye, 481),
+        (Method::Cancel, 481),
+    ];
+    for (number, (method, status)) in cases.iter().cycle().take(500).enumerate() {
+        let mut phone = Phone::caller(&format!("flood-{number}"));
+        world.send(stranger, &phone.request(method.clone(), ""));
+        assert_eq!(world.response(stranger).status, *status, "{method}");
+    }
+    assert_eq!((world.stack.live_calls(), world.stack.live_transactions()), (0, 0));
+    assert_eq!(world.stack.counters().refused_unknown_trunk, 100);
+}

@@ -245,3 +245,23 @@ fn a_caller_that_never_acknowledges_is_lost() {
     world.advance_ms(64_000);
     world.assert_empty();
 }
+
+#[test]
+fn a_caller_that_sends_bye_instead_of_ack_just_hung_up() {
+    let mut world = World::new();
+    let (mut caller, call) = world.arrive();
+    let target = world.ring(call, 1, &[buyer(0)]);
+    world.send(target.peer, &target.respond(200, SDP_TARGET));
+    world.act(call, Action::ConnectCaller { attempt: 1 });
+    let ok = world.response(caller.peer);
+    caller.learn(&ok);
+    world.inputs();
+    world.send(caller.peer, &caller.request(Method::Bye, ""));
+    assert_eq!(world.inputs(), [Input::CallerHungUp]);
+    world.end(call, EndReason::Over { by: EndedBy::Caller });
+    // The target never answers our BYE; the missing ACK comes to light meanwhile.
+    world.advance_ms(40_000);
+    assert_eq!(world.inputs(), []);
+    assert_eq!(world.stack.counters().peers_lost, 0);
+    world.assert_empty();
+}

@@ -286,3 +286,15 @@ fn actions_for_another_attempt_or_a_finished_call_change_nothing() {
     assert_eq!(world.heard(caller.peer), Vec::<String>::new());
     assert_eq!(world.inputs(), []);
 }
+
+#[test]
+fn a_target_that_would_ring_for_ever_does_not() {
+    let mut world = World::new();
+    let (_, call) = world.arrive();
+    let target = world.ring(call, 1, &[buyer(0)]);
+    world.send(target.peer, &target.respond(180, ""));
+    world.advance_ms(600_000);
+    assert_eq!(world.heard(target.peer), ["CANCEL"]);
+    let cause = FailureCause::Unreachable;
+    assert_eq!(world.inputs(), [Input::TargetFailed { attempt: 1, cause }]);
+}
