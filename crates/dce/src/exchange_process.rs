@@ -2,24 +2,27 @@
 
 use crate::config::{Config, DataConfig};
 use crate::failure::Failure;
+use crate::sip_metrics;
 use engine::{Engine, EngineThread};
 use exchange::effect::Action;
 use exchange::id::CallId;
 use gateway::{Dependencies, HttpServer, Probe};
-use infra::store::{Store, StoreOptions};
+use infra::store::{Store, StoreHealth, StoreOptions};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use telephony::peer::Peer;
-use telephony::server::{Overloaded, ServerError, SipServer};
+use telephony::server::{Overloaded, ServerError, ServerStatus, SipServer};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How often metrics are moved out of the recorder's queues, so that they cannot grow when nobody looks.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// How often SIP's counters are shown, and metrics moved out of the recorder's queues, so that these cannot grow when
+/// nobody looks.
+const METRICS_UPKEEP: Duration = Duration::from_secs(1);
 
 /// How often live calls are counted while they drain.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
@@ -75,7 +78,7 @@ impl ExchangeProcess {
                 return Err(Failure::environment(error.to_string()));
             }
         };
-        let metrics_upkeep = tokio::spawn(keep_up(metrics));
+        let metrics_upkeep = tokio::spawn(keep_up(metrics, sip.watch()));
         Ok(Self { store, engine, engine_thread, sip, http, draining, metrics_upkeep })
     }
 
@@ -90,8 +93,8 @@ impl ExchangeProcess {
     }
 
     /// Takes no new calls, lets live ones go on for at most `drain_timeout`, ends the rest in good order, and returns when
-    /// everything is on disk.
-    pub(crate) async fn stop(self, drain_timeout: Duration) {
+    /// everything is on disk; or says that the disk refuses it.
+    pub(crate) async fn stop(self, drain_timeout: Duration) -> Result<(), Failure> {
         self.draining.store(true, Ordering::Relaxed);
         self.sip.drain().await;
         let live_calls = self.drain(drain_timeout).await;
@@ -105,7 +108,14 @@ impl ExchangeProcess {
         self.sip.shutdown().await;
         self.http.stop().await;
         self.metrics_upkeep.abort();
+        let health = self.engine.status().store;
         drop(self.store);
+        match health {
+            StoreHealth::Healthy => Ok(()),
+            StoreHealth::Failing { error, .. } => Err(Failure::environment(format!(
+                "{error}; what was acknowledged is on disk, what was waiting is not"
+            ))),
+        }
     }
 
     /// Waits for live calls to end; how many have not.
@@ -155,10 +165,11 @@ async fn stop_engine(engine_thread: EngineThread) {
     let _ = tokio::task::spawn_blocking(move || engine_thread.stop()).await;
 }
 
-async fn keep_up(metrics: PrometheusHandle) {
+async fn keep_up(metrics: PrometheusHandle, sip: watch::Receiver<ServerStatus>) {
     let mut ticks = tokio::time::interval(METRICS_UPKEEP);
     loop {
         ticks.tick().await;
+        sip_metrics::show(&sip.borrow());
         metrics.run_upkeep();
     }
 }

@@ -18,7 +18,8 @@ fn assert_charged_once(exchange: &Exchange, call: &Value) {
 /// Nobody paid, and what was held has been given back.
 fn assert_free(exchange: &Exchange, call: &Value) {
     let moved = exchange.transfers(call);
-    let sum = |reason: &str| -> i64 { moved.iter().filter(|moved| moved.0 == reason).map(|moved| moved.1).sum() };
+    let sum =
+        |reason: &str| -> i64 { moved.iter().filter(|moved| moved.0 == reason).map(|moved| moved.1).sum() };
     assert_eq!(sum("hold"), sum("release"), "{moved:?}");
     assert!(moved.iter().all(|(reason, _)| reason == "hold" || reason == "release"), "{moved:?}");
     assert_eq!(buyer_balance(exchange, 0), json!([DEPOSIT_MICROS, 0]));

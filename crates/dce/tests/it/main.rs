@@ -12,3 +12,4 @@ mod calls;
 mod refusals;
 mod vanished;
 mod flood;
+mod bad_days;

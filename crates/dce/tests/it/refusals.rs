@@ -1,13 +1,16 @@
 //! Calls that are refused: with which status and Reason, and what remains of them.
 
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Setup};
 use crate::marketplace::{Buyer, list_number, load};
 use crate::sipp::{caller, target};
 use serde_json::json;
 
+/// A carrier that none of these calls comes from.
+const ELSEWHERE: &str = r#"[{ name = "elsewhere", sources = ["192.0.2.0/24"] }]"#;
+
 #[test]
 fn a_stranger_is_forbidden_and_leaves_no_trace() {
-    let exchange = Exchange::start_with_trunks(r#"[{ name = "elsewhere", sources = ["192.0.2.0/24"] }]"#);
+    let exchange = Exchange::start_with(Setup { trunks: Some(ELSEWHERE), ..Setup::default() });
     let target = target("target_answers");
     load(&exchange, &[Buyer::at(target.port)]);
     assert_eq!(caller("caller_is_refused").completes(exchange.udp), "403");
@@ -39,7 +42,7 @@ fn without_a_bidder_the_caller_is_told_why() {
 
 #[test]
 fn without_a_bidder_it_may_be_503_by_configuration() {
-    let exchange = Exchange::start_with_sip("no_bidder_status = 503\n");
+    let exchange = Exchange::start_with(Setup { sip: "no_bidder_status = 503", ..Setup::default() });
     list_number(&exchange);
     let refused = caller("caller_is_refused").completes(exchange.udp);
     assert_eq!(refused, "503 Q.850;cause=34;text=\"No bidder\"");

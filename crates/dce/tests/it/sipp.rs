@@ -74,7 +74,7 @@ pub(crate) fn target(scenario: &str) -> Sipp {
 
 /// A buyer's target whose scenario has a pause, in milliseconds.
 pub(crate) fn target_pausing(scenario: &str, pause_ms: u64) -> Sipp {
-    let mut sipp = Sipp::start(scenario, &["-aa", "-d", &pause_ms.to_string()]);
+    let mut sipp = Sipp::start(scenario, &["-d", &pause_ms.to_string()]);
     until("the target listens", || {
         sipp.must_run();
         is_listening(sipp.port).then_some(())
@@ -93,7 +93,7 @@ impl Sipp {
             .current_dir(directory.path())
             .arg("-sf")
             .arg(path)
-            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-m", "1", "-nostdin"])
+            .args(["-i", "127.0.0.1", "-p", &port.to_string(), "-m", "1", "-aa", "-nostdin"])
             .args(["-timeout", TIMEOUT_S, "-timeout_error", "-skip_rlimit"])
             .args(["-trace_err", "-error_file", "errors", "-trace_msg", "-message_file", "messages"])
             .args(["-trace_logs", "-log_file", "log"])
