@@ -19,6 +19,7 @@ pub mod body;
 pub mod dialog;
 pub mod session_timer;
 pub mod trunks;
+pub mod hosts;
 pub mod config;
 mod signalling;
 mod admission;

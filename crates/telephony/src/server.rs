@@ -7,16 +7,23 @@ use crate::transport::{BindError, Incoming, Sockets, TransportCounters};
 use exchange::effect::{Action, Input};
 use exchange::id::CallId;
 use exchange::time::Timestamp;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::lookup_host;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Longest sleep when nothing is due.
 const IDLE_SLEEP: Duration = Duration::from_mins(1);
 /// Actions done before packets are looked at again.
 const ACTIONS_PER_TURN: usize = 256;
+
+/// Host names looked up at once, at most; over it a destination's known addresses must do.
+const LOOKUPS_MAX: usize = 256;
+/// All host names of a destination must be found within this.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +82,7 @@ pub async fn start(
     let stack = Stack::new(config, seed)?;
     let (control, controls) = mpsc::channel(4);
     let (publish, status) = watch::channel(ServerStatus::default());
-    let shell = Shell { stack, sockets, clock: Clock::start(), deliver, publish };
+    let shell = Shell { stack, sockets, clock: Clock::start(), deliver, lookups: JoinSet::new(), publish };
     let task = tokio::spawn(shell.run(incoming, actions, controls));
     Ok(SipServer { local_addresses, control, status, task })
 }
@@ -151,11 +158,30 @@ impl Clock {
     }
 }
 
+/// An action that waited for addresses, and what was found.
+struct Lookup {
+    call: CallId,
+    action: Action,
+    hosts: Vec<(String, Vec<IpAddr>)>,
+}
+
+async fn look_up(names: Vec<String>, call: CallId, action: Action) -> Lookup {
+    let mut hosts = Vec::with_capacity(names.len());
+    let give_up_at = Instant::now() + LOOKUP_TIMEOUT;
+    for name in names {
+        let found = timeout_at(give_up_at, lookup_host((name.as_str(), 0))).await.ok().and_then(Result::ok);
+        let addresses = found.into_iter().flatten().map(|address| address.ip()).collect();
+        hosts.push((name, addresses));
+    }
+    Lookup { call, action, hosts }
+}
+
 struct Shell<F> {
     stack: Stack,
     sockets: Sockets,
     clock: Clock,
     deliver: F,
+    lookups: JoinSet<Lookup>,
     publish: watch::Sender<ServerStatus>,
 }
 
@@ -183,6 +209,7 @@ impl<F: Fn(CallId, Input) -> Result<(), Overloaded> + Send + 'static> Shell<F> {
                     self.act(action, &mut actions);
                 }
                 () = sleep_until(wake_at) => self.stack.tick(self.clock.now()),
+                Some(found) = self.lookups.join_next() => self.ring_found(found),
                 Some(received) = incoming.recv() => self.take(received),
             }
             self.flush();
@@ -198,8 +225,24 @@ impl<F: Fn(CallId, Input) -> Result<(), Overloaded> + Send + 'static> Shell<F> {
         let now = self.clock.now();
         let waiting = std::iter::from_fn(|| more.try_recv().ok());
         for (call, action) in first.into_iter().chain(waiting.take(ACTIONS_PER_TURN)) {
-            self.stack.act(call, &action, now);
+            let names = self.stack.hosts_needed(&action, now);
+            if names.is_empty() || self.lookups.len() >= LOOKUPS_MAX {
+                self.stack.act(call, &action, now);
+            } else {
+                self.lookups.spawn(look_up(names, call, action));
+            }
         }
+    }
+
+    /// Rings a target whose host names have been looked up. Should the call have moved on, the stack ignores it.
+    fn ring_found(&mut self, found: Result<Lookup, JoinError>) {
+        // A look-up that panicked has said so; the engine's ring timer moves the call on.
+        let Ok(Lookup { call, action, hosts }) = found else { return };
+        let now = self.clock.now();
+        for (name, addresses) in hosts {
+            self.stack.host_found(&name, addresses, now);
+        }
+        self.stack.act(call, &action, now);
     }
 
     fn take(&mut self, received: Incoming) {

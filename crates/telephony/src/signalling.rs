@@ -4,6 +4,7 @@ use crate::body::Body;
 use crate::config::{SipConfig, SipConfigError};
 use crate::dialog::Dialog;
 use crate::header::{Headers, Name};
+use crate::hosts::Hosts;
 use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::peer::{LocalAddresses, Peer};
@@ -62,7 +63,7 @@ pub struct Counters {
     pub refused_other: u64,
     /// Times the next trunk of a destination was tried because one failed.
     pub trunk_failovers: u64,
-    /// Destinations named in a way we cannot send to (a host name, or a transport we do not speak).
+    /// Destinations we cannot send to: malformed, a transport we do not speak, or a host name without address.
     pub unusable_uris: u64,
     /// Calls ended because a peer stopped answering.
     pub peers_lost: u64,
@@ -115,6 +116,21 @@ impl Leg {
         }
     }
 
+    /// Puts the session interval we agree to into our 2xx to a request of the peer (RFC 4028 section 9).
+    pub(crate) fn agree_on_session(
+        &mut self,
+        request: &Headers,
+        response: &mut Headers,
+        offered_s: u32,
+        now: Timestamp,
+    ) {
+        let session = self.timer.answer(request, offered_s, now);
+        if session.ends_with("uac") {
+            response.push(Name::Require, "timer");
+        }
+        response.push(Name::SessionExpires, session);
+    }
+
     /// Its connection broke: the next request goes to the address in `Contact`.
     pub(crate) fn connection_broke(&mut self, peer: Peer) {
         if self.peer == peer && peer.transport.is_reliable() {
@@ -131,6 +147,7 @@ pub(crate) struct Signalling {
     pub(crate) transactions: Transactions<Owner>,
     pub(crate) tokens: Tokens,
     pub(crate) trunks: TrunkWatch,
+    pub(crate) hosts: Hosts,
     /// By our tag.
     pub(crate) dialogs: HashMap<Tag, CallId>,
     /// INVITEs of live calls, to see the same one arrive over two ways (RFC 3261 section 8.2.2.2).
@@ -158,6 +175,7 @@ impl Signalling {
             local,
             tokens,
             trunks,
+            hosts: Hosts::default(),
             dialogs: HashMap::new(),
             invites: HashSet::new(),
             outputs: VecDeque::new(),

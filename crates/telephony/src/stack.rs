@@ -13,11 +13,13 @@ use crate::signalling::{ALLOW, Owner, Signalling};
 pub use crate::signalling::{Counters, Output};
 use crate::token::Tag;
 use crate::transaction::{ClientId, Event, ServerId};
+use crate::uri::Uri;
 use exchange::effect::{Action, Input};
 use exchange::id::CallId;
 use exchange::time::Timestamp;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 
 /// The B2BUA. After every other call, take what [`Stack::poll_output`] gives until it gives nothing.
 #[derive(Debug)]
@@ -68,6 +70,20 @@ impl Stack {
     pub fn act(&mut self, call: CallId, action: &Action, now: Timestamp) {
         self.with_call(call, now, |bridge, cx| bridge.act(action, cx, now));
         self.pump(now);
+    }
+
+    /// Host names that an action needs and whose addresses are not known. Look them up, tell [`Stack::host_found`], and
+    /// only then call [`Stack::act`].
+    pub fn hosts_needed(&self, action: &Action, now: Timestamp) -> Vec<String> {
+        let Action::RingTarget { destination, .. } = action else { return Vec::new() };
+        let uris = destination.sip_uris.iter().filter_map(|text| Uri::parse(text).ok());
+        let names = uris.filter_map(|uri| uri.host_name());
+        names.filter(|name| !self.cx.hosts.is_fresh(name, now)).map(str::to_owned).collect()
+    }
+
+    /// A host name's addresses; none if it has none, or they could not be found.
+    pub fn host_found(&mut self, name: &str, addresses: Vec<IpAddr>, now: Timestamp) {
+        self.cx.hosts.learn(name, addresses, now);
     }
 
     /// The exchange is overloaded and did not take an input of this call: 503 to the caller, or BYE to both.

@@ -32,6 +32,8 @@ pub(crate) struct Bridge {
     caller: CallerLeg,
     /// The target being rung, or connected.
     target: Option<TargetLeg>,
+    /// The latest attempt the exchange has spoken of; earlier ones are over.
+    latest_attempt: u8,
     /// Requests passed from one side to the other and not yet finished.
     relays: Vec<Relay>,
     /// BYEs of ours without an answer yet.
@@ -101,6 +103,7 @@ impl Bridge {
             id,
             caller: CallerLeg { leg, invite, server, state: CallerState::Waiting, has_rung: false },
             target: None,
+            latest_attempt: 0,
             relays: Vec::new(),
             departing: Vec::new(),
             tags: vec![tag],
@@ -142,10 +145,14 @@ impl Bridge {
         match action {
             Action::RingTarget { attempt, destination, caller } => {
                 self.engine_deadline = None;
-                self.ring(*attempt, destination, caller, cx, now);
+                if *attempt > self.latest_attempt {
+                    self.latest_attempt = *attempt;
+                    self.ring(*attempt, destination, caller, cx, now);
+                }
             }
             Action::CancelTarget { attempt } => {
                 self.engine_deadline = None;
+                self.latest_attempt = self.latest_attempt.max(*attempt);
                 if self.target.as_ref().is_some_and(|target| target.attempt == *attempt) {
                     self.drop_target("SIP;cause=487;text=\"Rang too long\"", cx, now);
                 }
@@ -226,11 +233,8 @@ impl Bridge {
         let answer = target.answer.clone();
         let caller = &mut self.caller;
         let mut response = caller.reply(200, answer.as_ref(), cx);
-        let session = caller.leg.timer.answer(&caller.invite.headers, cx.config.session_expires_s, now);
-        if session.ends_with("uac") {
-            response.headers.push(Name::Require, "timer");
-        }
-        response.headers.push(Name::SessionExpires, session);
+        let offered_s = cx.config.session_expires_s;
+        caller.leg.agree_on_session(&caller.invite.headers, &mut response.headers, offered_s, now);
         caller.leg.sent_body = answer;
         caller.state = CallerState::Answered { hang_up: None };
         cx.transactions.respond(caller.server, &response, now);

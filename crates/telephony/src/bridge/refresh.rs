@@ -118,11 +118,7 @@ impl Bridge {
         };
         leg.dialog.refresh_target(&update.headers);
         cx.introduce(&mut response.headers, leg.peer);
-        let session = leg.timer.answer(&update.headers, session_expires_s, now);
-        if session.ends_with("uac") {
-            response.headers.push(Name::Require, "timer");
-        }
-        response.headers.push(Name::SessionExpires, session);
+        leg.agree_on_session(&update.headers, &mut response.headers, session_expires_s, now);
         cx.answer_with(id, response, now);
     }
 }

@@ -186,9 +186,7 @@ impl Bridge {
         if let Some(leg) = self.leg_mut(from).filter(|_| method != Method::Info) {
             leg.dialog.refresh_target(&request_headers);
             cx.introduce(&mut onward.headers, leg.peer);
-            onward
-                .headers
-                .push(Name::SessionExpires, leg.timer.answer(&request_headers, session_expires_s, now));
+            leg.agree_on_session(&request_headers, &mut onward.headers, session_expires_s, now);
             if body.is_some() {
                 leg.sent_body.clone_from(&body);
             }

@@ -287,15 +287,23 @@ impl Bridge {
 fn order_trunks(destination: &Destination, cx: &mut Signalling) -> VecDeque<Trunk> {
     let mut trunks = VecDeque::with_capacity(destination.sip_uris.len());
     for text in &destination.sip_uris {
-        match Uri::parse(text).ok().filter(|uri| uri.headers.is_none()).and_then(|uri| uri.peer()) {
-            Some(peer) => trunks.push_back(Trunk { uri: text.clone(), peer }),
-            None => cx.counters.unusable_uris += 1,
-        }
+        let peers = peers_of(text, cx);
+        cx.counters.unusable_uris += u64::from(peers.is_empty());
+        trunks.extend(peers.into_iter().map(|peer| Trunk { uri: text.clone(), peer }));
     }
     if trunks.iter().any(|trunk| cx.trunks.is_up(trunk.peer)) {
         trunks.retain(|trunk| cx.trunks.is_up(trunk.peer));
     }
     trunks
+}
+
+/// Where a destination's URI leads: one address, those of its host name, or none that we can send to.
+fn peers_of(text: &str, cx: &Signalling) -> Vec<Peer> {
+    let Some(uri) = Uri::parse(text).ok().filter(|uri| uri.headers.is_none()) else { return Vec::new() };
+    match uri.host_name() {
+        Some(name) => cx.hosts.addresses(name).iter().filter_map(|ip| uri.peer_at(*ip)).collect(),
+        None => uri.peer().into_iter().collect(),
+    }
 }
 
 /// `From` towards the target.

@@ -151,7 +151,7 @@ fn when_every_trunk_fails_the_target_is_unreachable() {
     let first = world.ring(call, 1, &[buyer(0), buyer(1)]);
     world.send(first.peer, &first.respond(503, ""));
     world.advance_ms(4_000);
-    assert_eq!(world.inputs(), std::slice::from_ref(&unreachable));
+    assert_eq!(world.inputs(), [unreachable]);
     // Addresses that cannot be sent to never ring at all.
     let uris = [
         "sip:a@target.example",
@@ -161,8 +161,9 @@ fn when_every_trunk_fails_the_target_is_unreachable() {
         "junk",
     ];
     let destination = Destination { sip_uris: uris.map(str::to_owned).to_vec() };
-    world.act(call, Action::RingTarget { attempt: 1, destination, caller: CallerId::Anonymous });
-    assert_eq!(world.inputs(), [unreachable]);
+    world.act(call, Action::RingTarget { attempt: 2, destination, caller: CallerId::Anonymous });
+    let cause = FailureCause::Unreachable;
+    assert_eq!(world.inputs(), [Input::TargetFailed { attempt: 2, cause }]);
     assert_eq!(world.stack.counters().unusable_uris, 5);
 }
 
@@ -297,4 +298,43 @@ fn a_target_that_would_ring_for_ever_does_not() {
     assert_eq!(world.heard(target.peer), ["CANCEL"]);
     let cause = FailureCause::Unreachable;
     assert_eq!(world.inputs(), [Input::TargetFailed { attempt: 1, cause }]);
+}
+
+#[test]
+fn a_host_name_is_looked_up_and_each_of_its_addresses_is_a_trunk() {
+    let mut world = World::new();
+    let (_, call) = world.arrive();
+    let destination = Destination { sip_uris: vec!["sip:a@sbc.example".into(), uri_of(buyer(2))] };
+    let ring = |attempt| Action::RingTarget {
+        attempt,
+        destination: destination.clone(),
+        caller: CallerId::Anonymous,
+    };
+    assert_eq!(world.stack.hosts_needed(&ring(1), world.now), ["sbc.example"]);
+    world.stack.host_found(
+        "sbc.example",
+        [buyer(0), buyer(1)].map(|peer| peer.address.ip()).to_vec(),
+        world.now,
+    );
+    assert_eq!(world.stack.hosts_needed(&ring(1), world.now), Vec::<String>::new());
+    world.act(call, ring(1));
+    for trunk in [buyer(0), buyer(1), buyer(2)] {
+        let target = Phone::target(trunk, world.request(trunk));
+        world.send(trunk, &target.respond(503, ""));
+    }
+    assert_eq!(world.inputs(), [Input::TargetFailed { attempt: 1, cause: FailureCause::Unreachable }]);
+}
+
+#[test]
+fn an_attempt_that_was_over_before_it_began_does_not_ring() {
+    let mut world = World::new();
+    let (_, call) = world.arrive();
+    let late = Destination { sip_uris: vec![uri_of(buyer(0))] };
+    // Its host name took long to look up, and the exchange has moved on.
+    world.act(call, Action::CancelTarget { attempt: 1 });
+    let target = world.ring(call, 2, &[buyer(1)]);
+    world.act(call, Action::RingTarget { attempt: 1, destination: late, caller: CallerId::Anonymous });
+    assert_eq!(world.heard(buyer(0)), Vec::<String>::new());
+    world.send(target.peer, &target.respond(200, SDP_TARGET));
+    assert_eq!(world.inputs(), [Input::TargetAnswered { attempt: 2 }]);
 }

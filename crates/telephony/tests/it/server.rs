@@ -129,12 +129,12 @@ fn request(method: Method, cseq: u32, own: Peer, to: &str, uri: String) -> Reque
     request
 }
 
-async fn call_from_end_to_end(transport: Transport) {
+async fn call_from_end_to_end(transport: Transport, host: &str) {
     // The target listens; its first packet or connection shows who calls.
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = if transport == Transport::Udp { udp.local_addr() } else { tcp.local_addr() }.unwrap();
-    let uri = format!("sip:+18005550100@{address};transport={transport}");
+    let uri = format!("sip:+18005550100@{host}:{};transport={transport}", address.port());
     let server = start_with_exchange(config(), uri).await;
     let own = address_of(&server, transport);
 
@@ -193,12 +193,17 @@ async fn call_from_end_to_end(transport: Transport) {
 
 #[tokio::test]
 async fn a_call_over_udp() {
-    call_from_end_to_end(Transport::Udp).await;
+    call_from_end_to_end(Transport::Udp, "127.0.0.1").await;
 }
 
 #[tokio::test]
 async fn a_call_over_tcp() {
-    call_from_end_to_end(Transport::Tcp).await;
+    call_from_end_to_end(Transport::Tcp, "127.0.0.1").await;
+}
+
+#[tokio::test]
+async fn a_call_to_a_host_name() {
+    call_from_end_to_end(Transport::Udp, "localhost").await;
 }
 
 #[tokio::test]
