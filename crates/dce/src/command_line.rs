@@ -100,6 +100,9 @@ pub(crate) enum Command {
         /// Calls in each world
         #[arg(long, default_value_t = 20)]
         calls: u32,
+        /// First show every packet of the first seed's world
+        #[arg(long)]
+        trace: bool,
         /// For people or for machines
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,

@@ -40,8 +40,8 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
         Command::Key(command) => key::run(&load()?.config.data.directory, command).map_err(one),
         Command::Verify { format } => verify::run(&load()?.config.data.directory, *format).map_err(one),
         Command::Config(command) => config_command::run(command, load),
-        Command::Simulate { seeds, first_seed, calls, format } => {
-            simulate::run(*first_seed, *seeds, *calls, *format).map_err(one)
+        Command::Simulate { seeds, first_seed, calls, trace, format } => {
+            simulate::run(*first_seed, *seeds, *calls, *trace, *format).map_err(one)
         }
         Command::Bench(command) => bench::run(command).map_err(one),
         Command::Completions { shell } => {
