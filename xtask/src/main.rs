@@ -1,2 +1,39 @@
-//! Developer commands.
-fn main() {}
+//! Developer commands: `cargo xtask tidy` and `cargo xtask test`.
+
+mod repository;
+mod rust_source;
+mod tidy;
+mod prerequisite;
+mod test;
+
+use clap::{Parser, Subcommand};
+use repository::Repository;
+use std::process::ExitCode;
+
+/// Developer commands of the Dependable Call Exchange.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check what the compiler does not: arrows between crates, house rules, documents, licences.
+    Tidy,
+    /// Find or install what the tests need, then build and run every test.
+    Test(test::TestArguments),
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    let result = Repository::here().and_then(|repository| match command {
+        Command::Tidy => tidy::run(&repository),
+        Command::Test(arguments) => test::run(&repository, &arguments),
+    });
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,2 +1,78 @@
 //! The command line.
-fn main() {}
+
+mod command_line;
+mod failure;
+mod config;
+mod config_command;
+mod log;
+mod exchange_process;
+mod serve;
+mod key;
+mod verify;
+mod simulate;
+mod bench;
+
+use clap::{CommandFactory, Parser};
+use command_line::{Command, CommandLine};
+use config::{Loaded, Sources};
+use failure::Failure;
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    match run(&command_line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failures) => {
+            for failure in &failures {
+                // Nowhere to report a broken stderr.
+                let _ = writeln!(std::io::stderr(), "dce: {failure}");
+            }
+            failures.first().map_or(ExitCode::FAILURE, Failure::exit_code)
+        }
+    }
+}
+
+fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
+    let load = || load(command_line);
+    match &command_line.command {
+        Command::Serve => serve::run(&load()?.config).map_err(one),
+        Command::Key(command) => key::run(&load()?.config.data.directory, command).map_err(one),
+        Command::Verify { format } => verify::run(&load()?.config.data.directory, *format).map_err(one),
+        Command::Config(command) => config_command::run(command, load),
+        Command::Simulate { seeds, first_seed, calls, format } => {
+            simulate::run(*first_seed, *seeds, *calls, *format).map_err(one)
+        }
+        Command::Bench(command) => bench::run(command).map_err(one),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut CommandLine::command(), "dce", &mut script);
+            print(&String::from_utf8_lossy(&script)).map_err(one)
+        }
+    }
+}
+
+fn load(command_line: &CommandLine) -> Result<Loaded, Vec<Failure>> {
+    config::load(&Sources {
+        file: command_line.settings.config.clone(),
+        // A variable that is not Unicode cannot be one of ours.
+        environment: std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        flags: command_line.settings.flags(),
+    })
+}
+
+/// Prints to stdout. A reader that has gone away (`dce ... | head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::environment(format!("stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn one(failure: Failure) -> Vec<Failure> {
+    vec![failure]
+}

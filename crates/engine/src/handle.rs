@@ -120,7 +120,8 @@ impl Engine {
         }
     }
 
-    fn has_room(&self) -> bool {
+    /// Whether new calls and commands are taken: not too much is waiting, and it is not stopping.
+    pub fn has_room(&self) -> bool {
         self.gauges.waiting.load(Ordering::Relaxed) < self.gauges.waiting_max
             && !self.gauges.stopping.load(Ordering::Relaxed)
     }

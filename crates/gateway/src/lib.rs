@@ -1,1 +1,23 @@
-//! The HTTP API.
+//! The HTTP API: turns requests into commands for the engine and reads from the store, and shows each role what it may see.
+//!
+//! A read goes `rest/<resource>` -> store, a change goes `rest/<resource>` -> engine; there is nothing in between.
+//! Absent on purpose: decisions (they are `exchange`'s), SQL (`infra`'s), telephony.
+
+mod config;
+mod problem;
+mod api_key;
+mod rate;
+mod state;
+mod access;
+mod request;
+mod route;
+mod layers;
+mod rest;
+mod server;
+
+pub use access::RoleKind;
+pub use api_key::{ApiKeyText, NoRandomness, NotAnApiKey};
+pub use config::{BODY_BYTES_MAX, HttpConfig};
+pub use rest::openapi;
+pub use server::{HttpServer, ServerError, router, start};
+pub use state::{Dependencies, Probe};

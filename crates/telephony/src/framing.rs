@@ -109,14 +109,14 @@ mod tests {
 
     fn frames(chunks: &[&[u8]]) -> Result<Vec<Frame>, FramingError> {
         let mut framer = Framer::default();
-        let mut frames = Vec::new();
+        let mut found = Vec::new();
         for chunk in chunks {
             framer.push(chunk);
             while let Some(frame) = framer.next_frame()? {
-                frames.push(frame);
+                found.push(frame);
             }
         }
-        Ok(frames)
+        Ok(found)
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! SIP: turns packets into inputs of the exchange and its actions into packets.
 //!
-//! Bottom up: [`message`] reads and writes bytes, [`transaction`] makes them reliable. Nothing here reads a clock or
-//! touches a socket: packets, time and randomness come in as arguments and packets to send come out as values.
+//! Bottom up: [`message`] reads and writes bytes, [`transaction`] makes them reliable, [`dialog`] remembers a peer,
+//! `bridge` joins a caller and a target, [`stack`] is the whole; [`endpoint`] is the other side of the wire. None of these reads a clock or touches a socket:
+//! packets, time and randomness come in as arguments and packets to send come out as values.
 
 pub mod peer;
 pub mod token;
@@ -14,3 +15,17 @@ pub mod message;
 pub mod parse;
 pub mod framing;
 pub mod transaction;
+pub mod body;
+pub mod dialog;
+pub mod session_timer;
+pub mod trunks;
+pub mod hosts;
+pub mod config;
+mod signalling;
+mod admission;
+mod bridge;
+pub mod stack;
+pub mod endpoint;
+mod transport;
+pub mod server;
+pub use transport::{BindError, TransportCounters};

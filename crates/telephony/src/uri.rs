@@ -97,6 +97,11 @@ impl<'a> Uri<'a> {
     /// The address to send to, when the host is an IP address and the transport one we speak. The port defaults to
     /// 5060, the transport to UDP.
     pub fn peer(&self) -> Option<Peer> {
+        self.peer_at(host_ip(self.host)?)
+    }
+
+    /// The address to send to when the host is known to be at `ip`; `None` if we do not speak the transport.
+    pub fn peer_at(&self, ip: IpAddr) -> Option<Peer> {
         if self.scheme != Scheme::Sip {
             return None;
         }
@@ -106,8 +111,12 @@ impl<'a> Uri<'a> {
             Some(name) if name.eq_ignore_ascii_case("tcp") => Transport::Tcp,
             Some(_) => return None,
         };
-        let address = SocketAddr::new(host_ip(self.host)?, self.port.unwrap_or(5060));
-        Some(Peer { transport, address })
+        Some(Peer { transport, address: SocketAddr::new(ip, self.port.unwrap_or(5060)) })
+    }
+
+    /// The host's name, when it is a name whose address has to be looked up.
+    pub fn host_name(&self) -> Option<&'a str> {
+        (self.scheme == Scheme::Sip && host_ip(self.host).is_none()).then_some(self.host)
     }
 }
 
@@ -168,15 +177,12 @@ fn unescape(text: &str) -> Cow<'_, str> {
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
         let escape = (*first == b'%').then(|| std::str::from_utf8(tail.get(..2)?).ok()).flatten();
-        match escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
+        if let Some(byte) = escape.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            bytes.push(byte);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
         }
     }
     Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())

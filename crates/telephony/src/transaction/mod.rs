@@ -7,14 +7,15 @@
 //! CANCEL back until there is something to cancel, so that nobody above needs a timer for it.
 
 mod client;
+mod matching;
 mod schedule;
 mod server;
 #[cfg(test)]
 mod tests;
 
 use crate::deadline::Deadlines;
-use crate::field::{BRANCH_COOKIE, Via};
-use crate::header::{Headers, Name};
+use crate::field::BRANCH_COOKIE;
+use crate::header::Name;
 use crate::message::{Message, Request, Response};
 use crate::method::Method;
 use crate::parse::ParseError;
@@ -23,6 +24,7 @@ use crate::token::{Tokens, read_hex};
 use crate::uri::host_ip;
 use client::{Client, ClientStep};
 use exchange::time::Timestamp;
+use matching::{ack_key, complete_via, server_key};
 use schedule::Schedule;
 pub use schedule::Timers;
 use server::{Server, ServerStep};
@@ -210,6 +212,11 @@ impl<O: Copy> Transactions<O> {
     /// When [`Transactions::tick`] wants to be called. It may be earlier than anything real.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.next()
+    }
+
+    /// Whether this request came before and its transaction is still here.
+    pub fn is_repeat(&self, request: &Request) -> bool {
+        self.find_server(request, &request.method).is_some()
     }
 
     /// Takes in one packet. A malformed request is answered where possible, and the error returned.
@@ -499,57 +506,4 @@ fn queue(deadlines: &mut Deadlines<Sleeper>, schedule: &mut Schedule, sleeper: S
         schedule.queued_at = Some(at);
         deadlines.wake(at, sleeper);
     }
-}
-
-/// What makes a request the same as another (RFC 3261 section 17.2.3, with the rule for peers of RFC 2543).
-fn server_key(headers: &Headers, method: &Method) -> String {
-    let Some(via) = headers.via() else { return String::new() };
-    match via
-        .branch()
-        .filter(|branch| branch.len() > BRANCH_COOKIE.len() && branch.starts_with(BRANCH_COOKIE))
-    {
-        Some(branch) => format!("{branch}|{}:{}|{method}", via.host, via.port.unwrap_or(5060)),
-        None => {
-            let number = headers.cseq().map_or(0, |cseq| cseq.number);
-            let (tag, call_id) = (headers.from_tag().unwrap_or(""), headers.call_id());
-            format!("{call_id}|{tag}|{number}|{}:{}|{method}", via.host, via.port.unwrap_or(5060))
-        }
-    }
-}
-
-/// What the ACK of a 2xx has in common with it.
-fn ack_key(headers: &Headers) -> String {
-    let (call_id, number) = (headers.call_id(), headers.cseq().map_or(0, |cseq| cseq.number));
-    let (from_tag, to_tag) = (headers.from_tag().unwrap_or(""), headers.to_tag().unwrap_or(""));
-    format!("{call_id}|{from_tag}|{to_tag}|{number}")
-}
-
-/// Notes in the top `Via` where the request really came from (RFC 3261 section 18.2.1, RFC 3581 section 4); returns
-/// where the response goes.
-fn complete_via(headers: &mut Headers, from: Peer) -> Peer {
-    let Some(via) = headers.via() else { return from };
-    let reply_to = via.reply_to(from);
-    let has_rport = via.params.has("rport");
-    if has_rport || host_ip(via.host) != Some(from.address.ip()) {
-        let completed = completed_via(&via, from.address, has_rport);
-        headers.set(Name::Via, completed);
-    }
-    reply_to
-}
-
-fn completed_via(via: &Via<'_>, source: SocketAddr, with_rport: bool) -> String {
-    let mut text = format!("SIP/2.0/{} {}", via.transport, via.host);
-    if let Some(port) = via.port {
-        text.push_str(&format!(":{port}"));
-    }
-    for (name, value) in via.params.iter() {
-        if !name.eq_ignore_ascii_case("rport") && !name.eq_ignore_ascii_case("received") {
-            text.push_str(&value.map_or(format!(";{name}"), |value| format!(";{name}={value}")));
-        }
-    }
-    text.push_str(&format!(";received={}", source.ip()));
-    if with_rport {
-        text.push_str(&format!(";rport={}", source.port()));
-    }
-    text
 }

@@ -38,6 +38,15 @@ impl Reader {
         })
     }
 
+    /// One key, revoked or not.
+    pub fn api_key(&self, id: Uuid) -> Result<Option<ApiKey>, StoreError> {
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
+            let mut rows = statement.query([id.as_bytes()])?;
+            rows.next()?.map(api_key).transpose()
+        })
+    }
+
     /// API keys, revoked ones too, in the order of their ids.
     pub fn api_keys(&self, page: &Page) -> Result<Listing<ApiKey>, StoreError> {
         let after = page.cursor(|text| text.parse::<Uuid>().ok())?;

@@ -1,0 +1,225 @@
+//! The command line: what can be asked of `dce`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// A pay-per-call exchange: calls come in over SIP, buyers bid for them, the winner's phone rings, and every cent is
+/// accounted for.
+#[derive(Debug, Parser)]
+#[command(name = "dce", version, propagate_version = true, after_help = AFTER_HELP)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Start here:
+  dce config example > dce.toml                        a documented configuration
+  dce key create --name me --role admin                an API key for the first request
+  dce serve --config dce.toml                          the exchange itself
+
+Exit codes:
+  0    done
+  1    the command ran and found something wrong (such as violations in the books)
+  2    wrong command line or configuration
+  3    wrong surroundings: port in use, data directory locked, database damaged
+  130  a second signal cut `serve`'s shutdown short";
+
+/// Flags every command takes. They win over the environment (`DCE_SECTION__KEY`), which wins over the file.
+#[derive(Debug, Args)]
+pub(crate) struct SettingFlags {
+    /// Configuration file (TOML)
+    #[arg(long, global = true, value_name = "FILE", env = "DCE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data directory (data.directory)
+    #[arg(long, global = true, value_name = "DIRECTORY")]
+    pub(crate) data: Option<String>,
+    /// Any setting, such as --set http.listen=127.0.0.1:8080; may be repeated
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE", value_parser = assignment)]
+    pub(crate) set: Vec<(String, String)>,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write SECTION.KEY=VALUE, such as log.level=debug")?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+impl SettingFlags {
+    /// As `(flag, key, value)`; the generic `--set` first, so that a flag of its own wins.
+    pub(crate) fn flags(&self) -> Vec<(String, String, String)> {
+        let set = self.set.iter().map(|(key, value)| (format!("--set {key}"), key.clone(), value.clone()));
+        let data =
+            self.data.iter().map(|value| ("--data".to_owned(), "data.directory".to_owned(), value.clone()));
+        set.chain(data).collect()
+    }
+}
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the exchange until SIGINT or SIGTERM
+    ///
+    /// Takes SIP calls and API requests. The first signal stops new calls and lets live ones finish for
+    /// `shutdown.drain_timeout_s`; a second signal ends at once. Either way nothing that was acknowledged is lost.
+    #[command(after_help = "Example:\n  dce serve --config dce.toml --set log.format=json")]
+    Serve,
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// API keys, while no server runs
+    ///
+    /// The first admin key is made here; later ones are better made over the API (POST /v1/api-keys), which works while
+    /// the exchange runs.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Audit the books of a data directory, while no server runs
+    ///
+    /// Replays every transfer and compares it with balances, calls and the journal. Exits with 1 when anything is off,
+    /// with one line for each violation.
+    #[command(after_help = "Example:\n  dce verify --data /var/lib/dce --format json")]
+    Verify {
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Play seeded worlds in virtual time: bad networks, crashes, vanishing peers
+    ///
+    /// The engine and the signalling are the real ones; the network loses, doubles and reorders packets, and the process
+    /// crashes after any write. Every world must keep the promises about money, caps and calls. A seed that does not is
+    /// printed with the command that replays it, and fails the command.
+    #[command(after_help = "Example:\n  dce simulate --seeds 10000")]
+    Simulate {
+        /// How many worlds
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// The first one's seed
+        #[arg(long, default_value_t = 1)]
+        first_seed: u64,
+        /// Calls in each world
+        #[arg(long, default_value_t = 20)]
+        calls: u32,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Measure what the project claims
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Print a shell's completion script
+    #[command(after_help = "Example:\n  dce completions bash > /etc/bash_completion.d/dce")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `dce config ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say "ok", or every problem, one a line
+    #[command(after_help = "Example:\n  dce config check --config dce.toml")]
+    Check,
+    /// Print the configuration in force, with who set what
+    #[command(after_help = "Example:\n  DCE_LOG__LEVEL=debug dce config show --config dce.toml")]
+    Show,
+    /// Print a documented configuration file
+    #[command(after_help = "Example:\n  dce config example > dce.toml")]
+    Example,
+}
+
+/// `dce key ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and print it; it is shown this once
+    #[command(
+        after_help = "Example:\n  dce key create --name 'first admin' --role admin --data /var/lib/dce"
+    )]
+    Create {
+        /// For people: who or what uses it
+        #[arg(long)]
+        name: String,
+        /// What it may do
+        #[arg(long, value_enum)]
+        role: RoleName,
+        /// The buyer's or seller's account, for those roles
+        #[arg(long, value_name = "ACCOUNT_ID")]
+        account: Option<String>,
+    },
+    /// List keys, without their secrets
+    #[command(after_help = "Example:\n  dce key list --data /var/lib/dce")]
+    List {
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Revoke a key, for good
+    #[command(after_help = "Example:\n  dce key revoke 0190b6a2-5a7e-7cc0-8f2e-8d1f5b0f4f11")]
+    Revoke {
+        /// The key's id, as `dce key list` shows it
+        id: String,
+    },
+}
+
+/// `dce bench ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// A whole decision (screen, auction, hold, receipt) beside a naive scan of the same bids
+    ///
+    /// The scan is yardstick and oracle: `differences` counts the calls whose route plan was not the scan's, and fails the
+    /// command.
+    #[command(after_help = "Example:\n  dce bench decision --bids 10000 --format json")]
+    Decision {
+        /// Standing bids
+        #[arg(long, default_value_t = 10_000)]
+        bids: usize,
+        /// Calls decided
+        #[arg(long, default_value_t = 20_000)]
+        calls: usize,
+        /// What bids and calls are drawn from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Durable settlements on SQLite
+    ///
+    /// Settles connected calls through the real engine and store, each on disk before it counts. Beside it, in the same run:
+    /// how many syncs a second this disk can do at all.
+    #[command(after_help = "Example:\n  dce bench settle --format json")]
+    Settle {
+        /// Calls settled
+        #[arg(long, default_value_t = 50_000)]
+        calls: usize,
+        /// Settlements waiting for the disk at the same time
+        #[arg(long, default_value_t = 512)]
+        in_flight: usize,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+}
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RoleName {
+    /// Everything.
+    Admin,
+    /// Reads everything, with callers' numbers masked.
+    Analyst,
+    /// A buyer's own account, bids and calls.
+    Buyer,
+    /// A seller's own account, numbers and calls.
+    Seller,
+}

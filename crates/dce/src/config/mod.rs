@@ -1,0 +1,169 @@
+//! The configuration of `dce serve`: its sections, their defaults, and what makes a value wrong.
+//!
+//! Precedence: flags, then environment (`DCE_SECTION__KEY`), then file, then the defaults written here.
+
+mod setting;
+mod load;
+mod show;
+
+pub(crate) use load::{Loaded, Sources, load};
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use telephony::config::{SipConfig, SipConfigError};
+use tracing_subscriber::EnvFilter;
+
+/// The documented example, kept true by a test.
+pub(crate) const EXAMPLE: &str = include_str!("../../../../config/example.toml");
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where the exchange's state lives.
+    pub(crate) data: DataConfig,
+    /// The HTTP API.
+    pub(crate) http: gateway::HttpConfig,
+    /// SIP: where to listen, and whose calls to take.
+    pub(crate) sip: SipConfig,
+    /// What the exchange does where the law and the bids leave a choice.
+    pub(crate) policy: exchange::policy::Policy,
+    /// Bounds of the engine.
+    pub(crate) engine: engine::EngineConfig,
+    /// What `serve` writes about itself.
+    pub(crate) log: LogConfig,
+    /// How `serve` ends.
+    pub(crate) shutdown: ShutdownConfig,
+}
+
+/// Where the exchange's state lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DataConfig {
+    /// The data directory; created when missing. One server at a time.
+    pub(crate) directory: PathBuf,
+    /// A quota on the database file, in pages of 4 KiB; absent is the disk.
+    pub(crate) max_pages: Option<u32>,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { directory: PathBuf::from("dce-data"), max_pages: None }
+    }
+}
+
+/// What `serve` writes about itself, to stderr.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogConfig {
+    /// A level, or `tracing` directives such as `info,telephony=debug`.
+    pub(crate) level: String,
+    /// For people or for machines.
+    pub(crate) format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How `serve` ends after SIGINT or SIGTERM.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ShutdownConfig {
+    /// How long live calls may go on, in seconds, while no new ones are taken.
+    pub(crate) drain_timeout_s: u64,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { drain_timeout_s: 30 }
+    }
+}
+
+/// A value that reads well but cannot work.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// Such as `http.listen`.
+    pub(crate) key: &'static str,
+    /// What is wrong, and the fix.
+    pub(crate) problem: String,
+}
+
+impl Config {
+    /// Every value that reads well but cannot work.
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        let mut faults = self.out_of_range();
+        let mut fault = |key: &'static str, problem: String| faults.push(Fault { key, problem });
+        if self.data.directory.as_os_str().is_empty() {
+            fault("data.directory", "is empty; name a directory".to_owned());
+        }
+        if self.http.listen.is_empty() {
+            fault("http.listen", "is empty; give an address such as 127.0.0.1:8080".to_owned());
+        }
+        for address in self.http.listen.iter().filter(|address| address.parse::<SocketAddr>().is_err()) {
+            let problem = format!("'{address}' is not an IP address and port; write it as 127.0.0.1:8080");
+            fault("http.listen", problem);
+        }
+        if let Err(error) = self.sip.check() {
+            fault(sip_key(&error), format!("cannot be used: {error}"));
+        }
+        if let Err(error) = self.log.level.parse::<EnvFilter>() {
+            let problem = format!("is not a log level ({error}); write error, warn, info, debug or trace");
+            fault("log.level", problem);
+        }
+        faults
+    }
+
+    /// Numbers that are too small or too large.
+    fn out_of_range(&self) -> Vec<Fault> {
+        let Self { data, http, policy, engine, shutdown, .. } = self;
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let ranges = [
+            // The empty tables alone need 256 pages.
+            ("data.max_pages", data.max_pages.map_or(u64::MAX, u64::from), 256, u64::MAX),
+            ("http.request_timeout_ms", http.request_timeout_ms, 100, 300_000),
+            ("http.requests_in_flight_max", count(http.requests_in_flight_max), 1, 100_000),
+            ("http.connections_max", count(http.connections_max), 1, 100_000),
+            ("http.requests_per_minute", http.requests_per_minute.into(), 1, 10_000_000),
+            ("http.requests_burst", http.requests_burst.into(), 1, 10_000_000),
+            ("http.wrong_keys_per_minute", http.wrong_keys_per_minute.into(), 1, 1_000_000),
+            ("policy.ring_timeout_ms", policy.ring_timeout_ms, 1_000, 180_000),
+            ("policy.max_call_s", policy.max_call_s.into(), 1, 86_400),
+            ("policy.route_plan_max", policy.route_plan_max.into(), 1, 20),
+            ("policy.typical_call_s", policy.typical_call_s.into(), 1, 86_400),
+            ("engine.waiting_max", count(engine.waiting_max), 1, 10_000_000),
+            ("engine.heartbeat_ms", engine.heartbeat_ms, 10, 60_000),
+            ("shutdown.drain_timeout_s", shutdown.drain_timeout_s, 0, 86_400),
+        ];
+        let outside = ranges.into_iter().filter(|(_, value, least, most)| !(least..=most).contains(&value));
+        outside
+            .map(|(key, value, least, most)| {
+                let bound = if value < least { format!("below {least}") } else { format!("above {most}") };
+                Fault { key, problem: format!("is {value}, {bound}; give a value within its bounds") }
+            })
+            .collect()
+    }
+}
+
+/// The key that an error of the SIP settings is about.
+fn sip_key(error: &SipConfigError) -> &'static str {
+    match error {
+        SipConfigError::NothingToListenOn | SipConfigError::AdvertisedIpMissing(_) => "sip.listen",
+        SipConfigError::NoBidderStatus(_) => "sip.no_bidder_status",
+        SipConfigError::TrunkNameTwice(_) | SipConfigError::TrunkWithoutSources(_) => "sip.trunks",
+        SipConfigError::Zero(_) => "sip",
+    }
+}

@@ -1,0 +1,284 @@
+//! Who may do what: roles, the policy every route declares, and the check in front of each handler.
+//!
+//! What is not declared is denied. A route says which kinds of role may call it; whether the thing asked for belongs to
+//! the caller's own account is the handler's to check, with the [`Principal`] it is given.
+
+use crate::api_key::ApiKeyText;
+use crate::problem::{Kind, Problem};
+use crate::rate::{Rates, Verdict};
+use crate::state::Gateway;
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use exchange::id::AccountId;
+use infra::store::ApiKey;
+use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// What a key may do, apart from the account it acts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleKind {
+    /// Everything.
+    Admin,
+    /// Reads everything; callers' numbers are masked.
+    Analyst,
+    /// One buyer's own account, bids and calls.
+    Buyer,
+    /// One seller's own account, numbers and calls.
+    Seller,
+}
+
+impl RoleKind {
+    /// As the store keeps it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Analyst => "analyst",
+            Self::Buyer => "buyer",
+            Self::Seller => "seller",
+        }
+    }
+
+    /// Whether it acts for one account.
+    pub fn has_account(self) -> bool {
+        matches!(self, Self::Buyer | Self::Seller)
+    }
+}
+
+/// On whose behalf a request is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Admin,
+    Analyst,
+    Buyer(AccountId),
+    Seller(AccountId),
+}
+
+impl Role {
+    /// Reads what the store keeps. A row that makes no sense gives no role, so it may do nothing.
+    fn read(key: &ApiKey) -> Option<Self> {
+        match (key.role.as_str(), key.account) {
+            ("admin", None) => Some(Self::Admin),
+            ("analyst", None) => Some(Self::Analyst),
+            ("buyer", Some(account)) => Some(Self::Buyer(account)),
+            ("seller", Some(account)) => Some(Self::Seller(account)),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn kind(self) -> RoleKind {
+        match self {
+            Self::Admin => RoleKind::Admin,
+            Self::Analyst => RoleKind::Analyst,
+            Self::Buyer(_) => RoleKind::Buyer,
+            Self::Seller(_) => RoleKind::Seller,
+        }
+    }
+
+    /// The one account it is confined to.
+    pub(crate) fn account(self) -> Option<AccountId> {
+        match self {
+            Self::Admin | Self::Analyst => None,
+            Self::Buyer(account) | Self::Seller(account) => Some(account),
+        }
+    }
+
+    /// Whether it may know that this account exists.
+    pub(crate) fn sees_account(self, account: AccountId) -> bool {
+        self.account().is_none_or(|own| own == account)
+    }
+}
+
+/// Who makes a request: the key and its role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Principal {
+    pub(crate) key: Uuid,
+    pub(crate) role: Role,
+}
+
+impl Principal {
+    /// The account a listing is confined to: the caller's own, or the one asked for by those who may ask for any.
+    pub(crate) fn confined_to(
+        self,
+        asked: Option<AccountId>,
+        field: &'static str,
+    ) -> Result<Option<AccountId>, Problem> {
+        match (self.role.account(), asked) {
+            (Some(own), Some(asked)) if asked != own => {
+                let fix = "name your own account, or leave it out";
+                Err(Problem::field(Kind::Forbidden, field, "is not your account", fix))
+            }
+            (own, asked) => Ok(own.or(asked)),
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Principal {
+    type Rejection = Problem;
+
+    /// Only there behind [`guard`]: a handler of a public route cannot have it.
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let principal = parts.extensions.get::<Self>().copied();
+        principal.ok_or_else(|| Problem::new(Kind::NotAuthenticated, "send Authorization: Bearer dce_..."))
+    }
+}
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// Anyone, without a key.
+    Public,
+    /// Keys of these roles.
+    Roles(&'static [RoleKind]),
+}
+
+/// Operators.
+pub(crate) const ADMIN: Policy = Policy::Roles(&[RoleKind::Admin]);
+/// The house.
+pub(crate) const HOUSE: Policy = Policy::Roles(&[RoleKind::Admin, RoleKind::Analyst]);
+/// The house and buyers, each for themselves.
+pub(crate) const BUYING: Policy = Policy::Roles(&[RoleKind::Admin, RoleKind::Analyst, RoleKind::Buyer]);
+/// Operators and buyers, each for themselves.
+pub(crate) const BIDDING: Policy = Policy::Roles(&[RoleKind::Admin, RoleKind::Buyer]);
+/// The house and sellers, each for themselves.
+pub(crate) const SELLING: Policy = Policy::Roles(&[RoleKind::Admin, RoleKind::Analyst, RoleKind::Seller]);
+/// Everyone with a key, buyers and sellers each for themselves.
+pub(crate) const EVERYONE: Policy =
+    Policy::Roles(&[RoleKind::Admin, RoleKind::Analyst, RoleKind::Buyer, RoleKind::Seller]);
+
+/// Stands in front of one route's handler: finds out who asks, whether the route is theirs, and whether they ask too often.
+pub(crate) async fn guard(
+    State((gateway, policy)): State<(Gateway, Policy)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let Policy::Roles(allowed) = policy else { return Ok(next.run(request).await) };
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+    let principal = authenticate(&gateway, request.headers(), from).await?;
+    let rate = gateway.rates().take(principal.key, Instant::now());
+    let rate_headers = rate_headers(gateway.rates(), rate);
+    let result = match rate {
+        Verdict::Waits { for_ } => {
+            let detail = "this key has used up its requests; wait for as long as Retry-After says";
+            Err(Problem::new(Kind::RateLimited, detail).with_retry_after_s(whole_seconds(for_)))
+        }
+        Verdict::Passes { .. } if !allowed.contains(&principal.role.kind()) => {
+            let role = principal.role.kind().name();
+            Err(Problem::new(Kind::Forbidden, format!("keys of role {role} may not; use one that may")))
+        }
+        Verdict::Passes { .. } => {
+            request.extensions_mut().insert(principal);
+            Ok(next.run(request).await)
+        }
+    };
+    let mut response = result.unwrap_or_else(axum::response::IntoResponse::into_response);
+    response.headers_mut().extend(rate_headers);
+    Ok(response)
+}
+
+/// Finds the key a request was sent with. It is looked up every time, so that a revocation takes effect at once.
+async fn authenticate(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    from: Option<IpAddr>,
+) -> Result<Principal, Problem> {
+    let now = Instant::now();
+    if let Some(from) = from
+        && let Verdict::Waits { for_ } = gateway.wrong_keys().peek(from, now)
+    {
+        let detail = "too many wrong API keys from this address; wait for as long as Retry-After says";
+        return Err(Problem::new(Kind::RateLimited, detail).with_retry_after_s(whole_seconds(for_)));
+    }
+    let Some(credentials) = headers.get(header::AUTHORIZATION) else {
+        return Err(Problem::new(Kind::NotAuthenticated, "send Authorization: Bearer dce_..."));
+    };
+    let found = find(gateway, credentials).await?;
+    if let (None, Some(from)) = (found, from) {
+        gateway.wrong_keys().take(from, now);
+    }
+    found.ok_or_else(|| {
+        Problem::new(Kind::NotAuthenticated, "the API key is unknown or revoked; use one that is not")
+    })
+}
+
+async fn find(gateway: &Gateway, credentials: &HeaderValue) -> Result<Option<Principal>, Problem> {
+    let Some(text) = credentials.to_str().ok().and_then(bearer) else { return Ok(None) };
+    let Ok(text) = text.parse::<ApiKeyText>() else { return Ok(None) };
+    let hash = text.secret_hash();
+    let key = gateway.read(move |reader| reader.api_key_by_hash(&hash)).await?;
+    let key = key.filter(|key| key.id == text.id && key.revoked_at.is_none());
+    Ok(key.and_then(|key| Some(Principal { key: key.id, role: Role::read(&key)? })))
+}
+
+/// The token of `Bearer <token>` (RFC 6750); the scheme's case does not matter.
+fn bearer(credentials: &str) -> Option<&str> {
+    let (scheme, token) = credentials.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+fn whole_seconds(wait: std::time::Duration) -> u64 {
+    u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
+}
+
+/// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
+fn rate_headers(rates: &Rates<Uuid>, verdict: Verdict) -> HeaderMap {
+    let (remaining, reset) = match verdict {
+        Verdict::Passes { remaining } => (remaining, None),
+        Verdict::Waits { for_ } => (0, Some(whole_seconds(for_))),
+    };
+    let reset = reset.map(|reset_s| format!(";t={reset_s}")).unwrap_or_default();
+    let lines = [
+        ("ratelimit-policy", format!("\"key\";q={};w={}", rates.burst(), rates.window_s())),
+        ("ratelimit", format!("\"key\";r={remaining}{reset}")),
+    ];
+    let lines = lines.into_iter().filter_map(|(name, value)| {
+        Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?))
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use exchange::time::Timestamp;
+
+    #[test]
+    fn a_row_that_makes_no_sense_gives_no_role() {
+        let account = AccountId(Uuid::from_u128(1));
+        let cases = [
+            ("admin", None, Some(Role::Admin)),
+            ("analyst", None, Some(Role::Analyst)),
+            ("buyer", Some(account), Some(Role::Buyer(account))),
+            ("seller", Some(account), Some(Role::Seller(account))),
+            ("admin", Some(account), None),
+            ("buyer", None, None),
+            ("root", None, None),
+            ("", None, None),
+        ];
+        for (role, account, expected) in cases {
+            let key = ApiKey {
+                id: Uuid::nil(),
+                name: String::new(),
+                role: role.to_owned(),
+                account,
+                created_at: Timestamp(0),
+                revoked_at: None,
+            };
+            assert_eq!(Role::read(&key), expected, "{role} {account:?}");
+        }
+    }
+
+    #[test]
+    fn the_bearer_scheme_is_needed() {
+        assert_eq!(bearer("Bearer dce_x"), Some("dce_x"));
+        assert_eq!(bearer("bearer  dce_x"), Some("dce_x"));
+        assert_eq!(bearer("Basic dce_x"), None);
+        assert_eq!(bearer("dce_x"), None);
+    }
+}

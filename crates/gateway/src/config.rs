@@ -1,0 +1,40 @@
+//! `[http]` of the configuration.
+
+use serde::{Deserialize, Serialize};
+
+/// The largest request body, in bytes. Not a setting: no request of this API comes near it.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// How the API is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Addresses to listen on, such as `127.0.0.1:8080`. TLS is a proxy's work.
+    pub listen: Vec<String>,
+    /// A request that takes longer is answered with 503, in milliseconds. A change it asked for may still come about.
+    pub request_timeout_ms: u64,
+    /// Requests worked on at the same time; more are answered with 503.
+    pub requests_in_flight_max: usize,
+    /// Connections open at the same time; more wait to be accepted.
+    pub connections_max: usize,
+    /// Requests each API key may send a minute, on average.
+    pub requests_per_minute: u32,
+    /// Requests each API key may send at once after a pause.
+    pub requests_burst: u32,
+    /// Wrong API keys one address may try a minute before it is answered with 429 unheard.
+    pub wrong_keys_per_minute: u32,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: vec!["127.0.0.1:8080".to_owned()],
+            request_timeout_ms: 10_000,
+            requests_in_flight_max: 512,
+            connections_max: 1_024,
+            requests_per_minute: 6_000,
+            requests_burst: 600,
+            wrong_keys_per_minute: 30,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Reading requests: JSON bodies, query strings and path parts. Each error names the field, the problem and the fix.
+
+use crate::problem::{Kind, Problem};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use infra::store::{MAX_PAGE, Page};
+use serde::de::DeserializeOwned;
+use std::str::FromStr;
+
+/// A JSON body.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "send JSON, with Content-Type: application/json",
+            ));
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        let mut reader = serde_json::Deserializer::from_slice(&bytes);
+        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let at = error.path().to_string();
+            misread(&at, error.inner())
+        })?;
+        reader.end().map_err(|error| misread(".", &error))?;
+        Ok(Self(value))
+    }
+}
+
+/// Reads a value from the fields of a JSON object, after the handler has added its own.
+pub(crate) fn from_fields<T: DeserializeOwned>(
+    fields: serde_json::Map<String, serde_json::Value>,
+) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(serde_json::Value::Object(fields)).map_err(|error| {
+        let at = error.path().to_string();
+        misread(&at, error.inner())
+    })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn unread(rejection: BytesRejection) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let limit = crate::config::BODY_BYTES_MAX;
+        return Problem::new(Kind::TooLarge, format!("send at most {limit} bytes"));
+    }
+    Problem::new(Kind::MalformedRequest, "the body broke off; send it again")
+}
+
+fn misread(at: &str, error: &serde_json::Error) -> Problem {
+    if error.is_syntax() || error.is_eof() {
+        return Problem::new(Kind::MalformedRequest, format!("the body is not JSON ({error}); correct it"));
+    }
+    let message = error.to_string();
+    // serde_json appends the place to what serde says.
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    wrong_field(Kind::Invalid, at, message)
+}
+
+/// Turns serde's message about a field into a problem that names the field.
+fn wrong_field(kind: Kind, at: &str, message: &str) -> Problem {
+    let quoted = message.split('`').nth(1).unwrap_or_default();
+    let inner = |name: &str| match at {
+        "." | "" => name.to_owned(),
+        at if at == name || at.ends_with(&format!(".{name}")) => at.to_owned(),
+        at => format!("{at}.{name}"),
+    };
+    if message.starts_with("missing field") {
+        return Problem::field(kind, inner(quoted), "is missing", "add it");
+    }
+    if message.starts_with("unknown field") {
+        let known = message.split_once(", ").map_or("leave it out", |(_, known)| known);
+        return Problem::field(kind, inner(quoted), "is unknown", known);
+    }
+    let field = if at == "." || at.is_empty() { "body" } else { at };
+    Problem::field(
+        kind,
+        field,
+        format!("cannot be read ({message})"),
+        "send a value as the API's description says",
+    )
+}
+
+/// A query string.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let read = axum::extract::Query::<T>::try_from_uri(&parts.uri);
+        read.map(|axum::extract::Query(query)| Self(query)).map_err(|rejection| {
+            let text = rejection.body_text();
+            let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+            let at_end = text.find(": ").filter(|end| !text[..*end].contains(' '));
+            let (at, message) = at_end.map_or((".", text), |end| (&text[..end], &text[end + 2..]));
+            wrong_field(Kind::MalformedRequest, at, message)
+        })
+    }
+}
+
+/// The one variable part of a path: an id or a number.
+pub(crate) struct Part<T>(pub(crate) T);
+
+impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Part<T>
+where
+    T::Err: std::fmt::Display,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| {
+            Problem::field(Kind::MalformedRequest, "path", "is not UTF-8", "encode it as UTF-8")
+        })?;
+        text.parse().map(Self).map_err(|error: T::Err| {
+            Problem::field(
+                Kind::MalformedRequest,
+                "path",
+                format!("cannot be read ({error})"),
+                "check the id in the path",
+            )
+        })
+    }
+}
+
+/// Reads the paging parameters of a listing.
+pub(crate) fn page(after: Option<String>, limit: Option<u32>) -> Result<Page, Problem> {
+    let limit = limit.unwrap_or(Page::default().limit);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        let fix = format!("ask for 1 to {MAX_PAGE} items");
+        return Err(Problem::field(Kind::MalformedRequest, "limit", "is out of range", fix));
+    }
+    Ok(Page { after, limit })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serdes_messages_become_fields_with_fixes() {
+        let cases = [
+            (".", "missing field `name`", "name", "is missing", "add it"),
+            ("price", "missing field `rate_micros`", "price.rate_micros", "is missing", "add it"),
+            (
+                "nmae",
+                "unknown field `nmae`, expected `name` or `kind`",
+                "nmae",
+                "is unknown",
+                "expected `name` or `kind`",
+            ),
+            (
+                "limit",
+                "invalid digit found in string",
+                "limit",
+                "cannot be read (invalid digit found in string)",
+                "send a value as the API's description says",
+            ),
+        ];
+        for (at, message, field, problem, fix) in cases {
+            let expected = Problem::field(Kind::Invalid, field, problem, fix);
+            assert_eq!(wrong_field(Kind::Invalid, at, message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn pages_have_bounds() {
+        assert_eq!(page(None, None).expect("the default").limit, 50);
+        for limit in [0, MAX_PAGE + 1] {
+            assert!(page(None, Some(limit)).is_err(), "{limit}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The operations of the API, one file per resource. [`routes`] is the whole of it on one page.
+
+mod accounts;
+mod api_keys;
+mod balances;
+mod bid_profiles;
+mod calls;
+mod description;
+mod events;
+mod health;
+mod receipts;
+mod tracking_numbers;
+mod transfers;
+
+pub use description::openapi;
+
+use crate::access::{ADMIN, BIDDING, BUYING, EVERYONE, HOUSE, Policy, SELLING};
+use crate::route::{self, Route, delete, get, patch, post, put};
+use crate::state::Gateway;
+use axum::Router;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Every operation: its path, who may call it, and what answers.
+fn routes() -> Vec<Route> {
+    vec![
+        get("/health/live", Policy::Public, health::live),
+        get("/health/ready", Policy::Public, health::ready),
+        get("/metrics", HOUSE, health::metrics),
+        get("/openapi.json", Policy::Public, description::json),
+        get("/docs", Policy::Public, description::page),
+        post("/v1/accounts", ADMIN, accounts::open),
+        get("/v1/accounts", EVERYONE, accounts::list),
+        get("/v1/accounts/{id}", EVERYONE, accounts::show),
+        patch("/v1/accounts/{id}", ADMIN, accounts::change),
+        get("/v1/accounts/{id}/balance", EVERYONE, balances::show),
+        post("/v1/accounts/{id}/deposits", ADMIN, balances::deposit),
+        get("/v1/accounts/{id}/transfers", EVERYONE, transfers::of_account),
+        put("/v1/tracking-numbers/{number}", ADMIN, tracking_numbers::put),
+        get("/v1/tracking-numbers/{number}", SELLING, tracking_numbers::show),
+        get("/v1/tracking-numbers", SELLING, tracking_numbers::list),
+        post("/v1/bid-profiles", BIDDING, bid_profiles::place),
+        get("/v1/bid-profiles", BUYING, bid_profiles::list),
+        get("/v1/bid-profiles/{id}", BUYING, bid_profiles::show),
+        put("/v1/bid-profiles/{id}", BIDDING, bid_profiles::put),
+        patch("/v1/bid-profiles/{id}", BIDDING, bid_profiles::change_status),
+        get("/v1/calls", EVERYONE, calls::list),
+        get("/v1/calls/{id}", EVERYONE, calls::show),
+        get("/v1/calls/{id}/receipt", EVERYONE, receipts::show),
+        get("/v1/calls/{id}/transfers", EVERYONE, transfers::of_call),
+        get("/v1/totals", HOUSE, calls::totals),
+        get("/v1/events", HOUSE, events::list),
+        post("/v1/api-keys", ADMIN, api_keys::create),
+        get("/v1/api-keys", ADMIN, api_keys::list),
+        delete("/v1/api-keys/{id}", ADMIN, api_keys::revoke),
+    ]
+}
+
+/// The operations, each behind the guard its policy asks for.
+pub(crate) fn router(gateway: &Gateway) -> Router<Gateway> {
+    route::router(gateway, routes())
+}
+
+/// One page of a listing.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Listed<T> {
+    /// The items, in the listing's order.
+    items: Vec<T>,
+    /// What to send as `after` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl<T> Listed<T> {
+    fn from_store<U>(listing: infra::store::Listing<U>, show: impl FnMut(U) -> T) -> Self {
+        Self { items: listing.items.into_iter().map(show).collect(), next: listing.next }
+    }
+}

@@ -1,0 +1,153 @@
+//! Connections: accepts them, a bounded number at a time, and closes them in good order.
+
+use crate::config::HttpConfig;
+use crate::state::{Dependencies, Gateway};
+use crate::{layers, rest};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tower_service::Service;
+
+/// How long a client may take to send a request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long requests in progress may take when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait before accepting again when the system is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("http.listen {address}: {problem}")]
+pub struct ServerError {
+    address: String,
+    problem: String,
+}
+
+impl ServerError {
+    fn new(address: &str, error: &std::io::Error) -> Self {
+        let problem = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "the port is in use; stop what uses it, or set another port".to_owned()
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "permission denied; set a port above 1023, or run with the right to bind it".to_owned()
+            }
+            std::io::ErrorKind::AddrNotAvailable => {
+                "this machine has no such address; set one it has".to_owned()
+            }
+            _ => format!("{error}; write it as 127.0.0.1:8080"),
+        };
+        Self { address: address.to_owned(), problem }
+    }
+}
+
+/// The API, being served. Dropping it stops accepting.
+#[derive(Debug)]
+pub struct HttpServer {
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+/// The API without a socket, for tests and for other servers.
+pub fn router(config: &HttpConfig, dependencies: Dependencies) -> Router {
+    let gateway = Gateway::new(config, dependencies);
+    layers::around(rest::router(&gateway), &gateway)
+}
+
+/// Binds every address, then serves the API on all of them.
+pub async fn start(config: &HttpConfig, dependencies: Dependencies) -> Result<HttpServer, ServerError> {
+    let mut bound = Vec::new();
+    for address in &config.listen {
+        let listener = TcpListener::bind(address).await.map_err(|error| ServerError::new(address, &error))?;
+        let local = listener.local_addr().map_err(|error| ServerError::new(address, &error))?;
+        bound.push((listener, local));
+    }
+    let router = router(config, dependencies);
+    let connections = Arc::new(Semaphore::new(config.connections_max));
+    let (stop, stopping) = watch::channel(false);
+    let addresses = bound.iter().map(|(_, local)| *local).collect();
+    let listeners = bound.into_iter().map(|(listener, _)| {
+        tokio::spawn(accept(listener, router.clone(), Arc::clone(&connections), stopping.clone()))
+    });
+    Ok(HttpServer { addresses, stop, listeners: listeners.collect() })
+}
+
+impl HttpServer {
+    /// Where it listens; a port 0 of the configuration is a real one here.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops accepting, and returns when the requests in progress have been answered or have had their time.
+    pub async fn stop(self) {
+        // No receiver is left when every listener has ended already.
+        let _ = self.stop.send(true);
+        for listener in self.listeners {
+            // A panic has been reported by the panic hook.
+            let _ = listener.await;
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    connections: Arc<Semaphore>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = async {
+            let permit = Arc::clone(&connections).acquire_owned().await.ok()?;
+            Some((listener.accept().await, permit))
+        };
+        let (accepted, permit) = tokio::select! {
+            accepted = accepted => match accepted {
+                Some(accepted) => accepted,
+                None => break,
+            },
+            _ = stopping.changed() => break,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                let router = router.clone();
+                let answer = service_fn(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(ConnectInfo(from));
+                    router.clone().call(request.map(Body::new))
+                });
+                let connection = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_TIMEOUT)
+                    .serve_connection(TokioIo::new(stream), answer);
+                let connection = graceful.watch(connection);
+                tokio::spawn(async move {
+                    // A connection that breaks off is the client's business.
+                    let _ = connection.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    // What has not finished by then is cut off when the process ends.
+    let _ = tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await;
+}

@@ -1,0 +1,109 @@
+//! What every handler is given: the engine, the store, the limits.
+
+use crate::config::HttpConfig;
+use crate::problem::Problem;
+use crate::rate::Rates;
+use engine::Engine;
+use exchange::time::Timestamp;
+use infra::store::{Reader, StoreError, Writer};
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+/// Whether something the exchange depends on works (`Ok`) or not (`Err`), with what was found.
+pub type Probe = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
+
+/// What the gateway stands on.
+pub struct Dependencies {
+    /// Takes commands.
+    pub engine: Engine,
+    /// Answers reads.
+    pub reader: Reader,
+    /// Takes API keys, which the engine has nothing to do with.
+    pub writer: Writer,
+    /// Renders metrics.
+    pub metrics: PrometheusHandle,
+    /// Further parts of the exchange that `/health/ready` tells about, such as `sip`.
+    pub probes: Vec<(&'static str, Probe)>,
+}
+
+/// Shared by all requests; clones are cheap.
+#[derive(Clone)]
+pub(crate) struct Gateway(Arc<Inner>);
+
+struct Inner {
+    dependencies: Dependencies,
+    rates: Rates<Uuid>,
+    wrong_keys: Rates<IpAddr>,
+    in_flight: Semaphore,
+    request_timeout: Duration,
+}
+
+impl Gateway {
+    pub(crate) fn new(config: &HttpConfig, dependencies: Dependencies) -> Self {
+        Self(Arc::new(Inner {
+            dependencies,
+            rates: Rates::new(config.requests_per_minute, config.requests_burst),
+            wrong_keys: Rates::new(config.wrong_keys_per_minute, config.wrong_keys_per_minute),
+            in_flight: Semaphore::new(config.requests_in_flight_max),
+            request_timeout: Duration::from_millis(config.request_timeout_ms),
+        }))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.0.dependencies.engine
+    }
+
+    pub(crate) fn metrics(&self) -> &PrometheusHandle {
+        &self.0.dependencies.metrics
+    }
+
+    pub(crate) fn probes(&self) -> &[(&'static str, Probe)] {
+        &self.0.dependencies.probes
+    }
+
+    pub(crate) fn rates(&self) -> &Rates<Uuid> {
+        &self.0.rates
+    }
+
+    pub(crate) fn wrong_keys(&self) -> &Rates<IpAddr> {
+        &self.0.wrong_keys
+    }
+
+    pub(crate) fn in_flight(&self) -> &Semaphore {
+        &self.0.in_flight
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.0.request_timeout
+    }
+
+    /// Reads from the store, off the threads that serve connections.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let reader = self.0.dependencies.reader.clone();
+        let read = tokio::task::spawn_blocking(move || read(&reader)).await;
+        read.map_err(|error| Problem::internal(&error))?.map_err(Problem::from)
+    }
+
+    /// Writes what the engine has nothing to do with.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let writer = self.0.dependencies.writer.clone();
+        let written = tokio::task::spawn_blocking(move || write(&writer)).await;
+        written.map_err(|error| Problem::internal(&error))?.map_err(Problem::from)
+    }
+}
+
+/// The wall clock. Commands are dated by the engine; this dates what never reaches it.
+pub(crate) fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
+}
