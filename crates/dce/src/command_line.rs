@@ -20,6 +20,8 @@ Start here:
   dce key create --name me --role admin                an API key for the first request
   dce serve --config dce.toml                          the exchange itself
 
+Settings: flags win over the environment (DCE_SECTION__KEY), which wins over the file, which wins over the defaults.
+
 Exit codes:
   0    done
   1    the command ran and found something wrong (such as violations in the books)

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use telephony::peer::Peer;
-use telephony::server::{Overloaded, ServerError, SipServer};
+use telephony::server::{Overloaded, ServerError, ServerStatus, SipServer};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -75,7 +76,7 @@ impl ExchangeProcess {
                 return Err(Failure::environment(error.to_string()));
             }
         };
-        let metrics_upkeep = tokio::spawn(keep_up(metrics));
+        let metrics_upkeep = tokio::spawn(keep_up(metrics, sip.watch()));
         Ok(Self { store, engine, engine_thread, sip, http, draining, metrics_upkeep })
     }
 
@@ -155,11 +156,39 @@ async fn stop_engine(engine_thread: EngineThread) {
     let _ = tokio::task::spawn_blocking(move || engine_thread.stop()).await;
 }
 
-async fn keep_up(metrics: PrometheusHandle) {
+async fn keep_up(metrics: PrometheusHandle, sip: watch::Receiver<ServerStatus>) {
     let mut ticks = tokio::time::interval(METRICS_UPKEEP);
     loop {
         ticks.tick().await;
+        record_sip(*sip.borrow());
         metrics.run_upkeep();
+    }
+}
+
+/// Puts telephony's own counts among the metrics.
+fn record_sip(status: ServerStatus) {
+    let ServerStatus { live_calls, sip, transport } = status;
+    metrics::gauge!("dce_sip_live_calls").set(live_calls as f64);
+    let counts = [
+        ("messages_received", sip.messages_received),
+        ("malformed", sip.malformed),
+        ("invites", sip.invites),
+        ("refused_unknown_trunk", sip.refused_unknown_trunk),
+        ("refused_no_number", sip.refused_no_number),
+        ("refused_overload", sip.refused_overload),
+        ("refused_other", sip.refused_other),
+        ("trunk_failovers", sip.trunk_failovers),
+        ("unusable_uris", sip.unusable_uris),
+        ("peers_lost", sip.peers_lost),
+        ("engine_silent", sip.engine_silent),
+        ("datagrams_dropped", transport.datagrams_dropped),
+        ("datagrams_unsent", transport.datagrams_unsent),
+        ("streams_unreadable", transport.streams_unreadable),
+        ("streams_too_slow", transport.streams_too_slow),
+        ("connections_refused", transport.connections_refused),
+    ];
+    for (what, count) in counts {
+        metrics::counter!("dce_sip_total", "what" => what).absolute(count);
     }
 }
 

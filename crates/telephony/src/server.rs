@@ -98,6 +98,11 @@ impl SipServer {
         *self.status.borrow()
     }
 
+    /// How it is doing, from now on, for whoever reports it.
+    pub fn watch(&self) -> watch::Receiver<ServerStatus> {
+        self.status.clone()
+    }
+
     /// Calls with a leg still up.
     pub fn live_calls(&self) -> usize {
         self.status().live_calls

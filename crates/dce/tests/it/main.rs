@@ -4,3 +4,4 @@ mod binary;
 mod config;
 mod keys;
 mod serve;
+mod usage;
