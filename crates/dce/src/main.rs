@@ -9,6 +9,7 @@ mod exchange_process;
 mod serve;
 mod key;
 mod verify;
+mod marketplace;
 
 use clap::{CommandFactory, Parser};
 use command_line::{Command, CommandLine};
