@@ -24,10 +24,6 @@ pub(crate) fn run(directory: &Path, format: Format) -> Result<(), Failure> {
 }
 
 fn text(report: &VerifyReport) -> String {
-    let mut text = report.violations.join("\n");
-    if !text.is_empty() {
-        text.push('\n');
-    }
     let VerifyReport {
         calls,
         transfers,
@@ -37,11 +33,11 @@ fn text(report: &VerifyReport) -> String {
         ledger_sum_micros,
         ..
     } = report;
-    text.push_str(&format!(
-        "{violations_total} violations in {calls} calls, {transfers} transfers, {journal_entries} journal entries; \
-         {open_holds} calls hold money; balances sum to {ledger_sum_micros}\n"
-    ));
-    text
+    let violations: String = report.violations.iter().map(|line| format!("{line}\n")).collect();
+    format!(
+        "{violations}{violations_total} violations in {calls} calls, {transfers} transfers, {journal_entries} journal \
+         entries; {open_holds} calls hold money; balances sum to {ledger_sum_micros}\n"
+    )
 }
 
 fn json(report: &VerifyReport) -> serde_json::Value {

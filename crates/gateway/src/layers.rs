@@ -104,6 +104,87 @@ fn request_id(headers: &HeaderMap) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::HttpConfig;
+    use crate::state::Dependencies;
+    use axum::body::{Body, to_bytes};
+    use axum::routing::get;
+    use engine::{EngineConfig, EngineThread};
+    use exchange::policy::Policy;
+    use infra::store::{Store, StoreOptions};
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tempfile::TempDir;
+    use tower::ServiceExt;
+
+    /// Routes that misbehave, behind the layers.
+    struct Misbehaving {
+        router: Router,
+        _engine: EngineThread,
+        _store: Store,
+        _directory: TempDir,
+    }
+
+    fn misbehaving(config: &HttpConfig) -> Misbehaving {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(directory.path(), &StoreOptions::default()).expect("a store");
+        let (actions, _) = tokio::sync::mpsc::unbounded_channel();
+        let (engine, thread) =
+            engine::start(&store, &EngineConfig::default(), Policy::default(), actions).expect("an engine");
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let (reader, writer) = (store.reader(), store.writer());
+        let gateway =
+            Gateway::new(config, Dependencies { engine, reader, writer, metrics, probes: Vec::new() });
+        let routes = Router::new()
+            .route("/panics", get(async || -> () { panic!("on purpose, to see it caught") }))
+            .route("/hangs", get(std::future::pending::<()>));
+        Misbehaving {
+            router: around(routes, &gateway),
+            _engine: thread,
+            _store: store,
+            _directory: directory,
+        }
+    }
+
+    async fn ask(router: &Router, path: &str) -> (u16, serde_json::Value) {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let response = router.clone().oneshot(request).await.expect("infallible");
+        let status = response.status().as_u16();
+        let bytes = to_bytes(response.into_body(), BODY_BYTES_MAX).await.expect("a body");
+        (status, serde_json::from_slice(&bytes).expect("a problem"))
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_problem_and_the_next_request_is_answered() {
+        let server = misbehaving(&HttpConfig::default());
+        for _ in 0..2 {
+            let (status, problem) = ask(&server.router, "/panics").await;
+            assert_eq!((status, &problem["type"]), (500, &"urn:dce:problem:internal".into()));
+            assert!(problem["request_id"].is_string());
+            assert!(!problem.to_string().contains("on purpose"), "what went wrong is for the log");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_takes_too_long_is_given_up() {
+        let server = misbehaving(&HttpConfig { request_timeout_ms: 1, ..HttpConfig::default() });
+        let (status, problem) = ask(&server.router, "/hangs").await;
+        assert_eq!((status, &problem["type"]), (503, &"urn:dce:problem:timed-out".into()));
+    }
+
+    #[tokio::test]
+    async fn too_many_at_once_are_refused_not_queued() {
+        let server = misbehaving(&HttpConfig { requests_in_flight_max: 1, ..HttpConfig::default() });
+        let hanging = ask(&server.router, "/hangs");
+        let refused = async {
+            // The first request is polled first, so it has the only place.
+            ask(&server.router, "/hangs").await
+        };
+        let (status, problem) = tokio::select! {
+            biased;
+            answer = hanging => answer,
+            answer = refused => answer,
+        };
+        assert_eq!((status, &problem["type"]), (503, &"urn:dce:problem:overloaded".into()));
+    }
 
     #[test]
     fn a_harmless_request_id_is_kept() {

@@ -19,5 +19,5 @@ pub use access::RoleKind;
 pub use api_key::{ApiKeyText, NoRandomness, NotAnApiKey};
 pub use config::{BODY_BYTES_MAX, HttpConfig};
 pub use rest::openapi;
-pub use server::{HttpServer, ServerError, start};
+pub use server::{HttpServer, ServerError, router, start};
 pub use state::{Dependencies, Probe};

@@ -63,6 +63,12 @@ pub struct HttpServer {
     listeners: Vec<JoinHandle<()>>,
 }
 
+/// The API without a socket, for tests and for other servers.
+pub fn router(config: &HttpConfig, dependencies: Dependencies) -> Router {
+    let gateway = Gateway::new(config, dependencies);
+    layers::around(rest::router(&gateway), &gateway)
+}
+
 /// Binds every address, then serves the API on all of them.
 pub async fn start(config: &HttpConfig, dependencies: Dependencies) -> Result<HttpServer, ServerError> {
     let mut bound = Vec::new();
@@ -71,8 +77,7 @@ pub async fn start(config: &HttpConfig, dependencies: Dependencies) -> Result<Ht
         let local = listener.local_addr().map_err(|error| ServerError::new(address, &error))?;
         bound.push((listener, local));
     }
-    let gateway = Gateway::new(config, dependencies);
-    let router = layers::around(rest::router(&gateway), &gateway);
+    let router = router(config, dependencies);
     let connections = Arc::new(Semaphore::new(config.connections_max));
     let (stop, stopping) = watch::channel(false);
     let addresses = bound.iter().map(|(_, local)| *local).collect();

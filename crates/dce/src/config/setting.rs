@@ -65,8 +65,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn source(&self, at: usize) -> Source {
-        let before = &self.text.as_bytes()[..at.min(self.text.len())];
-        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        let line = 1 + self.text.get(..at).unwrap_or_default().matches('\n').count();
         Source::File { path: self.path.clone(), line }
     }
 

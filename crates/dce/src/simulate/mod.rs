@@ -1,0 +1,101 @@
+//! `dce simulate`: seeded worlds in virtual time. The engine and the signalling are the real ones; network, disk, clock
+//! and people are not.
+
+mod disk;
+mod market;
+mod network;
+mod world;
+
+use exchange::compliance::screening::Screening;
+use exchange::policy::Policy;
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use world::Tally;
+
+/// Every this many seeds one is played twice: equal seeds must give equal worlds, or a failure could not be replayed.
+const REPLAY_EVERY: u64 = 50;
+/// Failing seeds that are kept in full.
+const FAILURES_MAX: usize = 20;
+
+/// What all the worlds came to.
+#[derive(Debug, Serialize)]
+pub(crate) struct Simulation {
+    pub(crate) seeds: u64,
+    pub(crate) first_seed: u64,
+    #[serde(flatten)]
+    tally: Tally,
+    pub(crate) violations: usize,
+    pub(crate) failures: Vec<Failure>,
+    took_s: f64,
+}
+
+/// A seed that broke a promise.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) seed: u64,
+    pub(crate) violations: Vec<String>,
+    /// Plays exactly this world again.
+    pub(crate) replay: String,
+}
+
+/// Plays `seeds` worlds of `calls` calls each on all cores, telling `progress` how many are done.
+pub(crate) fn run(
+    first_seed: u64,
+    seeds: u64,
+    calls: u32,
+    progress: impl Fn(u64) + Sync,
+) -> anyhow::Result<Simulation> {
+    let started = Instant::now();
+    let screening = Arc::new(Screening::new(Policy::default().screening)?);
+    let next = AtomicU64::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        let mut share = (Tally::default(), 0, Vec::new());
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= seeds {
+                return share;
+            }
+            let seed = first_seed.wrapping_add(index);
+            let violations = play(seed, calls, &screening, index % REPLAY_EVERY == 0, &mut share.0);
+            share.1 += violations.len();
+            if !violations.is_empty() && share.2.len() < FAILURES_MAX {
+                let replay = format!("dce simulate --seeds 1 --first-seed {seed} --calls {calls}");
+                share.2.push(Failure { seed, violations, replay });
+            }
+            progress(index + 1);
+        }
+    };
+    let shares: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a world panicked: that is a defect")).collect()
+    });
+    let mut simulation = Simulation {
+        seeds,
+        first_seed,
+        tally: Tally::default(),
+        violations: 0,
+        failures: Vec::new(),
+        took_s: started.elapsed().as_secs_f64(),
+    };
+    for (tally, violations, failures) in shares {
+        simulation.tally.add(&tally);
+        simulation.violations += violations;
+        simulation.failures.extend(failures);
+    }
+    simulation.failures.sort_by_key(|failure| failure.seed);
+    simulation.failures.truncate(FAILURES_MAX);
+    Ok(simulation)
+}
+
+fn play(seed: u64, calls: u32, screening: &Arc<Screening>, twice: bool, tally: &mut Tally) -> Vec<String> {
+    let verdict = world::play(seed, calls, screening);
+    tally.add(&verdict.tally);
+    let mut violations = verdict.violations;
+    if twice && world::play(seed, calls, screening).digest != verdict.digest {
+        violations.push("the same seed gave another world: something does not follow from the seed".to_owned());
+    }
+    violations
+}

@@ -1,0 +1,10 @@
+//! The API over a real store and a real engine, without a socket in between.
+
+mod house;
+mod matrix;
+mod accounts;
+mod marketplace;
+mod calls;
+mod api_keys;
+mod problems;
+mod observation;
