@@ -19,5 +19,12 @@ pub(crate) fn run(
 }
 
 fn summary(config: &Config) -> String {
-    format!("data in {}, API on {}", config.data.directory.display(), config.http.listen.join(" and "))
+    let sip: Vec<_> = config.sip.listen.iter().map(|address| address.0.to_string()).collect();
+    format!(
+        "data in {}, API on {}, SIP on {}, calls taken from {} trunks",
+        config.data.directory.display(),
+        config.http.listen.join(" and "),
+        sip.join(" and "),
+        config.sip.trunks.len(),
+    )
 }

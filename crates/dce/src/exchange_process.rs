@@ -1,13 +1,20 @@
-//! The whole exchange, running in this process: store, engine, API. `serve` and `demo` both start it from here.
+//! The whole exchange, running in this process: store, engine, SIP, API. `serve` and `demo` both start it from here.
 
 use crate::config::{Config, DataConfig};
 use crate::failure::Failure;
 use engine::{Engine, EngineThread};
-use gateway::{Dependencies, HttpServer};
+use exchange::effect::Action;
+use exchange::id::CallId;
+use gateway::{Dependencies, HttpServer, Probe};
 use infra::store::{Store, StoreOptions};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use telephony::peer::Peer;
+use telephony::server::{Overloaded, ServerError, SipServer};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -17,12 +24,17 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How often live calls are counted while they drain.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
+/// How long peers have to answer the BYEs of calls that are ended at shutdown.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// The running exchange.
 pub(crate) struct ExchangeProcess {
     store: Store,
     engine: Engine,
     engine_thread: EngineThread,
+    sip: SipServer,
     http: HttpServer,
+    draining: Arc<AtomicBool>,
     metrics_upkeep: JoinHandle<()>,
 }
 
@@ -37,31 +49,34 @@ impl ExchangeProcess {
     pub(crate) async fn start(config: &Config) -> Result<Self, Failure> {
         let metrics = install_metrics()?;
         let store = open_store(&config.data)?;
-        let (actions, _telephony) = tokio::sync::mpsc::unbounded_channel();
-        let (engine, engine_thread) = engine::start(&store, &config.engine, config.policy.clone(), actions)
+        let (out, actions) = unbounded_channel();
+        let (engine, engine_thread) = engine::start(&store, &config.engine, config.policy.clone(), out)
             .map_err(|error| Failure::environment(error.to_string()))?;
+        let sip = match start_sip(config, &engine, actions).await {
+            Ok(sip) => sip,
+            Err(failure) => {
+                stop_engine(engine_thread).await;
+                return Err(failure);
+            }
+        };
+        let draining = Arc::new(AtomicBool::new(false));
         let dependencies = Dependencies {
             engine: engine.clone(),
             reader: store.reader(),
             writer: store.writer(),
             metrics: metrics.clone(),
-            probes: Vec::new(),
+            probes: vec![("sip", sip_probe(&draining))],
         };
         let http = match gateway::start(&config.http, dependencies).await {
             Ok(http) => http,
             Err(error) => {
-                engine_thread.stop();
+                stop_engine(engine_thread).await;
+                sip.shutdown().await;
                 return Err(Failure::environment(error.to_string()));
             }
         };
-        let metrics_upkeep = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(METRICS_UPKEEP);
-            loop {
-                ticks.tick().await;
-                metrics.run_upkeep();
-            }
-        });
-        Ok(Self { store, engine, engine_thread, http, metrics_upkeep })
+        let metrics_upkeep = tokio::spawn(keep_up(metrics));
+        Ok(Self { store, engine, engine_thread, sip, http, draining, metrics_upkeep })
     }
 
     /// Where the API listens.
@@ -69,18 +84,27 @@ impl ExchangeProcess {
         self.http.addresses()
     }
 
+    /// Where calls are taken.
+    pub(crate) fn sip_addresses(&self) -> &[Peer] {
+        self.sip.local_addresses()
+    }
+
     /// Takes no new calls, lets live ones go on for at most `drain_timeout`, ends the rest in good order, and returns when
     /// everything is on disk.
     pub(crate) async fn stop(self, drain_timeout: Duration) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.sip.drain().await;
         let live_calls = self.drain(drain_timeout).await;
         if live_calls > 0 {
             tracing::warn!(live_calls, "ending calls that are still up");
         }
-        self.metrics_upkeep.abort();
-        let engine_thread = self.engine_thread;
-        // A panic in there has been reported by the panic hook.
-        let _ = tokio::task::spawn_blocking(move || engine_thread.stop()).await;
+        stop_engine(self.engine_thread).await;
+        if !self.sip.drained(GOODBYE).await {
+            tracing::warn!("some peers did not answer our BYE");
+        }
+        self.sip.shutdown().await;
         self.http.stop().await;
+        self.metrics_upkeep.abort();
         drop(self.store);
     }
 
@@ -94,6 +118,48 @@ impl ExchangeProcess {
             }
             tokio::time::sleep(DRAIN_LOOK).await;
         }
+    }
+}
+
+async fn start_sip(
+    config: &Config,
+    engine: &Engine,
+    actions: UnboundedReceiver<(CallId, Action)>,
+) -> Result<SipServer, Failure> {
+    let seed = getrandom::u64()
+        .map_err(|error| Failure::environment(format!("no randomness from the operating system: {error}")))?;
+    let engine = engine.clone();
+    let deliver = move |call, input| engine.call(call, input).map_err(|_| Overloaded);
+    telephony::server::start(config.sip.clone(), seed, actions, deliver).await.map_err(|error| match error {
+        ServerError::Config(error) => Failure::usage(format!("sip: {error}")),
+        ServerError::Bind(error) => Failure::environment(format!("sip.listen: {error}")),
+    })
+}
+
+/// What `/health/ready` says about SIP.
+fn sip_probe(draining: &Arc<AtomicBool>) -> Probe {
+    let draining = Arc::clone(draining);
+    Arc::new(move || {
+        let says = |text: &str| text.to_owned();
+        if draining.load(Ordering::Relaxed) {
+            Err(says("taking no new calls"))
+        } else {
+            Ok(says("taking calls"))
+        }
+    })
+}
+
+/// Stops the engine off the threads that serve sockets: it waits for the disk.
+async fn stop_engine(engine_thread: EngineThread) {
+    // A panic in there has been reported by the panic hook.
+    let _ = tokio::task::spawn_blocking(move || engine_thread.stop()).await;
+}
+
+async fn keep_up(metrics: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(METRICS_UPKEEP);
+    loop {
+        ticks.tick().await;
+        metrics.run_upkeep();
     }
 }
 

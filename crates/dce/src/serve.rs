@@ -23,6 +23,12 @@ pub(crate) fn run(config: &Config) -> Result<(), Failure> {
 async fn serve(config: &Config) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let exchange = ExchangeProcess::start(config).await?;
+    for address in exchange.sip_addresses() {
+        tracing::info!(%address, trunks = config.sip.trunks.len(), "SIP listening");
+    }
+    if config.sip.trunks.is_empty() {
+        tracing::warn!("sip.trunks is empty: every call will be answered 403; list your carriers there");
+    }
     for address in exchange.http_addresses() {
         tracing::info!(%address, "API listening; /docs describes it");
     }

@@ -33,11 +33,12 @@ fn text(report: &VerifyReport) -> String {
         ledger_sum_micros,
         ..
     } = report;
-    let violations: String = report.violations.iter().map(|line| format!("{line}\n")).collect();
-    format!(
-        "{violations}{violations_total} violations in {calls} calls, {transfers} transfers, {journal_entries} journal \
-         entries; {open_holds} calls hold money; balances sum to {ledger_sum_micros}\n"
-    )
+    let summary = format!(
+        "{violations_total} violations in {calls} calls, {transfers} transfers, {journal_entries} journal entries; \
+         {open_holds} calls hold money; balances sum to {ledger_sum_micros}\n"
+    );
+    let lines = report.violations.iter().map(String::as_str).chain([summary.as_str()]);
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn json(report: &VerifyReport) -> serde_json::Value {

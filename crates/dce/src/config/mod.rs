@@ -11,6 +11,8 @@ pub(crate) use load::{Loaded, Sources, load};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use telephony::config::{SipConfig, SipConfigError};
+use tracing_subscriber::EnvFilter;
 
 /// The documented example, kept true by a test.
 pub(crate) const EXAMPLE: &str = include_str!("../../../../config/example.toml");
@@ -23,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) data: DataConfig,
     /// The HTTP API.
     pub(crate) http: gateway::HttpConfig,
+    /// SIP: where to listen, and whose calls to take.
+    pub(crate) sip: SipConfig,
     /// What the exchange does where the law and the bids leave a choice.
     pub(crate) policy: exchange::policy::Policy,
     /// Bounds of the engine.
@@ -101,59 +105,65 @@ pub(crate) struct Fault {
 impl Config {
     /// Every value that reads well but cannot work.
     pub(crate) fn faults(&self) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let mut fault =
-            |key: &'static str, problem: &str| faults.push(Fault { key, problem: problem.to_owned() });
+        let mut faults = self.out_of_range();
+        let mut fault = |key: &'static str, problem: String| faults.push(Fault { key, problem });
         if self.data.directory.as_os_str().is_empty() {
-            fault("data.directory", "is empty; name a directory");
-        }
-        if self.data.max_pages.is_some_and(|pages| pages < 256) {
-            fault("data.max_pages", "is below 256; the empty tables alone need that much");
+            fault("data.directory", "is empty; name a directory".to_owned());
         }
         if self.http.listen.is_empty() {
-            fault("http.listen", "is empty; give an address such as 127.0.0.1:8080");
+            fault("http.listen", "is empty; give an address such as 127.0.0.1:8080".to_owned());
         }
-        for address in &self.http.listen {
-            if address.parse::<SocketAddr>().is_err() {
-                let problem =
-                    format!("'{address}' is not an IP address and port; write it as 127.0.0.1:8080");
-                fault("http.listen", &problem);
-            }
+        for address in self.http.listen.iter().filter(|address| address.parse::<SocketAddr>().is_err()) {
+            let problem = format!("'{address}' is not an IP address and port; write it as 127.0.0.1:8080");
+            fault("http.listen", problem);
         }
-        if !(100..=300_000).contains(&self.http.request_timeout_ms) {
-            fault("http.request_timeout_ms", "is not between 100 and 300000");
+        if let Err(error) = self.sip.check() {
+            fault(sip_key(&error), format!("cannot be used: {error}"));
         }
-        if self.http.requests_in_flight_max == 0 {
-            fault("http.requests_in_flight_max", "is 0; no request would ever be answered");
-        }
-        if self.http.requests_per_minute == 0 || self.http.requests_burst == 0 {
-            fault(
-                "http.requests_per_minute",
-                "or http.requests_burst is 0; no request would ever be answered",
-            );
-        }
-        if !(1_000..=180_000).contains(&self.policy.ring_timeout_ms) {
-            fault("policy.ring_timeout_ms", "is not between 1000 and 180000");
-        }
-        if !(1..=86_400).contains(&self.policy.max_call_s) {
-            fault("policy.max_call_s", "is not between 1 and 86400");
-        }
-        if self.policy.route_plan_max == 0 {
-            fault("policy.route_plan_max", "is 0; no call would ever ring anyone");
-        }
-        if self.engine.waiting_max == 0 {
-            fault("engine.waiting_max", "is 0; no call would ever be taken");
-        }
-        if !(10..=60_000).contains(&self.engine.heartbeat_ms) {
-            fault("engine.heartbeat_ms", "is not between 10 and 60000");
-        }
-        if let Err(error) = self.log.level.parse::<tracing_subscriber::EnvFilter>() {
+        if let Err(error) = self.log.level.parse::<EnvFilter>() {
             let problem = format!("is not a log level ({error}); write error, warn, info, debug or trace");
-            fault("log.level", &problem);
-        }
-        if self.shutdown.drain_timeout_s > 86_400 {
-            fault("shutdown.drain_timeout_s", "is above 86400, a whole day");
+            fault("log.level", problem);
         }
         faults
+    }
+
+    /// Numbers that are too small or too large.
+    fn out_of_range(&self) -> Vec<Fault> {
+        let Self { data, http, policy, engine, shutdown, .. } = self;
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let ranges = [
+            // The empty tables alone need 256 pages.
+            ("data.max_pages", data.max_pages.map_or(u64::MAX, u64::from), 256, u64::MAX),
+            ("http.request_timeout_ms", http.request_timeout_ms, 100, 300_000),
+            ("http.requests_in_flight_max", count(http.requests_in_flight_max), 1, 100_000),
+            ("http.connections_max", count(http.connections_max), 1, 100_000),
+            ("http.requests_per_minute", http.requests_per_minute.into(), 1, 10_000_000),
+            ("http.requests_burst", http.requests_burst.into(), 1, 10_000_000),
+            ("http.wrong_keys_per_minute", http.wrong_keys_per_minute.into(), 1, 1_000_000),
+            ("policy.ring_timeout_ms", policy.ring_timeout_ms, 1_000, 180_000),
+            ("policy.max_call_s", policy.max_call_s.into(), 1, 86_400),
+            ("policy.route_plan_max", policy.route_plan_max.into(), 1, 20),
+            ("policy.typical_call_s", policy.typical_call_s.into(), 1, 86_400),
+            ("engine.waiting_max", count(engine.waiting_max), 1, 10_000_000),
+            ("engine.heartbeat_ms", engine.heartbeat_ms, 10, 60_000),
+            ("shutdown.drain_timeout_s", shutdown.drain_timeout_s, 0, 86_400),
+        ];
+        let outside = ranges.into_iter().filter(|(_, value, least, most)| !(least..=most).contains(&value));
+        outside
+            .map(|(key, value, least, most)| {
+                let bound = if value < least { format!("below {least}") } else { format!("above {most}") };
+                Fault { key, problem: format!("is {value}, {bound}; give a value within its bounds") }
+            })
+            .collect()
+    }
+}
+
+/// The key that an error of the SIP settings is about.
+fn sip_key(error: &SipConfigError) -> &'static str {
+    match error {
+        SipConfigError::NothingToListenOn | SipConfigError::AdvertisedIpMissing(_) => "sip.listen",
+        SipConfigError::NoBidderStatus(_) => "sip.no_bidder_status",
+        SipConfigError::TrunkNameTwice(_) | SipConfigError::TrunkWithoutSources(_) => "sip.trunks",
+        SipConfigError::Zero(_) => "sip",
     }
 }

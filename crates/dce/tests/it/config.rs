@@ -75,6 +75,10 @@ level = \"log=loud\"
 
 [shutdwn]
 drain_timeout_s = 1
+
+[sip]
+trunks = [{ name = \"carrier\", source = [\"203.0.113.0/24\"] }]
+no_bidder_status = 404
 ";
     std::fs::write(directory.path().join("dce.toml"), file).expect("writable");
     let mut command =
@@ -86,10 +90,12 @@ drain_timeout_s = 1
     let expected = [
         "dce: dce.toml:2: unknown key http.listn; did you mean http.listen?",
         "dce: dce.toml:3: http.request_timeout_ms: invalid type: string \"soon\", expected u64",
-        "dce: dce.toml:4: http.connections_max or http.wrong_keys_per_minute is 0; nobody could ever connect",
+        "dce: dce.toml:4: http.connections_max is 0, below 1; give a value within its bounds",
         "dce: dce.toml:5: http.requests_burst: invalid value: integer `-1`, expected u32",
         "dce: dce.toml:8: log.format: unknown variant `xml`, expected `text` or `json`",
         "dce: dce.toml:11: unknown key shutdwn; did you mean shutdown?",
+        "dce: dce.toml:15: sip.trunks[0].source: unknown field `source`, expected `name` or `sources`",
+        "dce: dce.toml:16: sip.no_bidder_status cannot be used: no_bidder_status is 404; use 480 or 503",
         "dce: environment variable DCE_HTP__LISTEN: unknown key htp; did you mean http?",
         "dce: environment variable DCE_HTTP__LISTEN: http.listen 'localhost' is not an IP address and port; write it as 127.0.0.1:8080",
         "dce: flag --set policy.route_plan_max: policy.route_plan_max: invalid value: integer `300`, expected u8",

@@ -2,10 +2,13 @@
 
 use crate::binary::{dce, directory, run};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// Ports that are free, whichever they are.
+const ANY_PORTS: [&str; 4] = ["--set", "http.listen=127.0.0.1:0", "--set", "sip.listen=udp://127.0.0.1:0"];
 
 /// A running server. Dropping it kills it.
 struct Server {
@@ -16,7 +19,8 @@ struct Server {
 
 impl Server {
     fn start(directory: &TempDir) -> Self {
-        let arguments = ["serve", "--set", "http.listen=127.0.0.1:0", "--set", "log.format=json"];
+        let mut arguments = vec!["serve", "--set", "log.format=json"];
+        arguments.extend(ANY_PORTS);
         let mut child = dce(directory, &arguments).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let mut log = BufReader::new(child.stderr.take().expect("piped"));
         let mut address = None;
@@ -25,6 +29,7 @@ impl Server {
             assert_ne!(log.read_line(&mut line).expect("readable"), 0, "ended before it was ready");
             let entry: serde_json::Value = serde_json::from_str(&line).expect("every line is JSON");
             if let Some(listening) = entry["address"].as_str() {
+                // SIP's have a scheme in front.
                 address = listening.parse().ok().or(address);
             }
             if entry["message"] == "ready" {
@@ -86,12 +91,23 @@ fn it_serves_a_key_made_before_and_stops_on_a_signal() {
 #[test]
 fn a_port_in_use_is_one_line() {
     let directory = directory();
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = taken.local_addr().expect("bound").to_string();
-    let listen = format!("http.listen={address}");
-    let ran = run(&directory, &["serve", "--set", &listen, "--set", "log.level=error"]);
-    assert_eq!(ran.code, Some(3), "{ran:?}");
-    let expected =
-        format!("dce: http.listen {address}: the port is in use; stop what uses it, or set another port\n");
-    assert_eq!(ran.stderr, expected);
+    let http = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let http = (http.local_addr().expect("bound").to_string(), http);
+    let sip = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let sip = (format!("udp://{}", sip.local_addr().expect("bound")), sip);
+    let http_line =
+        format!("dce: http.listen {}: the port is in use; stop what uses it, or set another port\n", http.0);
+    let sip_line = format!(
+        "dce: sip.listen: {} is in use; stop the program that listens there, or change sip.listen\n",
+        sip.0
+    );
+    for (setting, expected) in
+        [(format!("http.listen={}", http.0), http_line), (format!("sip.listen={}", sip.0), sip_line)]
+    {
+        let mut arguments = vec!["serve", "--set", "log.level=error"];
+        arguments.extend(ANY_PORTS);
+        arguments.extend(["--set", &setting]);
+        let ran = run(&directory, &arguments);
+        assert_eq!((ran.code, ran.stderr), (Some(3), expected));
+    }
 }
