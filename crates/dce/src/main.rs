@@ -9,7 +9,9 @@ mod exchange_process;
 mod serve;
 mod key;
 mod verify;
+mod bench;
 mod marketplace;
+mod demo;
 
 use clap::{CommandFactory, Parser};
 use command_line::{Command, CommandLine};
@@ -39,6 +41,7 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
         Command::Key(command) => key::run(&load()?.config.data.directory, command).map_err(one),
         Command::Verify { format } => verify::run(&load()?.config.data.directory, *format).map_err(one),
         Command::Config(command) => config_command::run(command, load),
+        Command::Demo(arguments) => demo::run(arguments).map_err(one),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut CommandLine::command(), "dce", &mut script);

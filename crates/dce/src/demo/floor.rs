@@ -22,6 +22,8 @@ use tokio::task::JoinSet;
 const TARGET_SOCKETS: usize = 2;
 /// 2026-01-01T00:00:00Z: the accounts are old customers.
 const OPENED_AT: Timestamp = Timestamp(1_767_225_600_000_000);
+/// Whose calls are taken.
+const THIS_MACHINE: &str = "127.0.0.1";
 /// How long calls that are up may go on when the floor closes.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -52,14 +54,16 @@ impl Floor {
         let directory = match directory {
             Some(given) => Directory::Given(given.to_owned()),
             None => Directory::Temporary(tempfile::Builder::new().prefix("dce-demo-").tempdir().map_err(
-                |error| Failure::environment(format!("temporary directory: {error}; name one with --data-dir")),
+                |error| {
+                    Failure::environment(format!("temporary directory: {error}; name one with --data-dir"))
+                },
             )?),
         };
         let sockets = Sockets::bind().await?;
         let layout = layout(seed, &sockets)?;
         let marketplace =
             Marketplace::make(&layout).map_err(|error| Failure::environment(error.to_string()))?;
-        let exchange = ExchangeProcess::start(&config(directory.path(), &sockets)?).await?;
+        let exchange = ExchangeProcess::start(&config(directory.path())).await?;
         let sip = exchange.sip_addresses().first().map(|peer| peer.address);
         let sip = sip.ok_or_else(|| Failure::environment("the exchange does not listen for SIP"))?;
         let floor = Self { exchange, directory, sip, marketplace, sockets: Mutex::new(Some(sockets)) };
@@ -74,7 +78,8 @@ impl Floor {
 
     /// Tells the exchange of the marketplace: many commands at once, so that they share syncs to the disk.
     async fn load(&self) -> Result<(), Failure> {
-        if !self.reader().accounts(&infra::store::AccountFilter::default(), &Page::first(1))?.items.is_empty() {
+        if !self.reader().accounts(&infra::store::AccountFilter::default(), &Page::first(1))?.items.is_empty()
+        {
             return Err(Failure::usage(format!(
                 "--data-dir: {} holds an exchange already; name an empty directory",
                 self.directory.path().display()
@@ -181,20 +186,21 @@ fn layout(seed: u64, sockets: &Sockets) -> Result<Layout, Failure> {
     })
 }
 
-fn config(directory: &Path, sockets: &Sockets) -> Result<Config, Failure> {
-    let carrier = address_of(&sockets.carrier)?.to_string();
-    let source = carrier.parse().map_err(|error| Failure::environment(format!("{carrier}: {error}")))?;
+fn config(directory: &Path) -> Config {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    Ok(Config {
+    Config {
         data: DataConfig { directory: directory.to_owned(), ..DataConfig::default() },
         http: HttpConfig { listen: vec![any_port.to_string()], ..HttpConfig::default() },
         sip: SipConfig {
             listen: vec![ListenAddress(Peer::udp(any_port))],
-            trunks: vec![CarrierTrunk { name: "demo_carrier".to_owned(), sources: vec![source] }],
+            trunks: vec![CarrierTrunk {
+                name: "demo_carrier".to_owned(),
+                sources: vec![THIS_MACHINE.parse().expect("an address")],
+            }],
             // As everything here: a fraction of what a real network needs.
             trunk_timeout_ms: 1_000,
             ..SipConfig::default()
         },
         ..Config::default()
-    })
+    }
 }

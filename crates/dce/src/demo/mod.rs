@@ -53,13 +53,13 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
 async fn play(arguments: &DemoArguments) -> Result<(), Failure> {
     let floor = Floor::open(arguments.data_dir.as_deref(), arguments.seed).await?;
     let outcome = trade(&floor, arguments).await;
-    if arguments.keep && outcome.is_ok() {
-        print(&show::invitation(&floor, arguments.format)?)?;
-        // Without signals there is nothing to wait for.
-        let _ = tokio::signal::ctrl_c().await;
-    }
+    let stayed = match &outcome {
+        Ok(_) if arguments.keep => stay(&floor, arguments.format).await,
+        _ => Ok(()),
+    };
     floor.close(arguments.keep).await;
     let summary = outcome?;
+    stayed?;
     match summary.violations {
         0 => Ok(()),
         violations => Err(Failure::found(format!(
@@ -69,13 +69,20 @@ async fn play(arguments: &DemoArguments) -> Result<(), Failure> {
     }
 }
 
+/// Says where everything is, and waits for Ctrl-C.
+async fn stay(floor: &Floor, format: Format) -> Result<(), Failure> {
+    print(&show::invitation(floor, format)?)?;
+    tokio::signal::ctrl_c().await.map_err(|error| Failure::environment(format!("signals: {error}")))
+}
+
 /// Places the calls, waits for all of them to end, and gives an account.
 async fn trade(floor: &Floor, arguments: &DemoArguments) -> Result<Summary, Failure> {
     let traffic = traffic::run(floor, arguments).await?;
-    let account = summary::draw_up(&floor.reader(), &traffic)?;
+    let statement = summary::draw_up(&floor.reader(), &traffic)?;
+    traffic::answer_on(traffic.retired);
     print(&match arguments.format {
-        Format::Json => format!("{}\n", account.summary.to_json()),
-        Format::Text => show::account(&floor.reader(), &account)?,
+        Format::Json => format!("{}\n", statement.summary.to_json()),
+        Format::Text => show::statement(&floor.reader(), &statement)?,
     })?;
-    Ok(account.summary)
+    Ok(statement.summary)
 }

@@ -1,4 +1,4 @@
-//! The account for people.
+//! The statement for people.
 
 use super::floor::Floor;
 use super::summary::{Statement, Summary, targets_rung};
@@ -13,13 +13,15 @@ use exchange::call::{Attempt, Call, CallState, Outcome};
 use exchange::id::AccountId;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
 use exchange::phone_number::CallerId;
+use exchange::tracking_number::CallOrigin;
+use gateway::RoleKind;
 use infra::store::Reader;
 use serde::Serialize;
 use serde_json::json;
 use std::fmt::Write;
 
-/// The whole account: figures, one receipt, the audit.
-pub(super) fn account(reader: &Reader, statement: &Statement) -> Result<String, Failure> {
+/// The whole statement: figures, one receipt, the audit.
+pub(super) fn statement(reader: &Reader, statement: &Statement) -> Result<String, Failure> {
     let mut text = figures(statement);
     if let Some(call) = specimen(&statement.calls)
         && let Some(receipt) = reader.receipt(call.id)?
@@ -216,19 +218,21 @@ fn audit(statement: &Statement) -> String {
 
 /// Where everything is, for `--keep`.
 pub(super) fn invitation(floor: &Floor, format: Format) -> Result<String, Failure> {
-    let api_key = key::mint_admin(&floor.exchange().writer(), "demo")?;
+    let api_key = key::mint(&floor.exchange().writer(), "demo", RoleKind::Admin, None)?.to_string();
     let http = floor.http().map(|address| format!("http://{address}")).unwrap_or_default();
-    let number = floor.marketplace.numbers.first().map(|number| number.number.to_string());
+    let mut numbers = floor.marketplace.numbers.iter();
+    let number = numbers.find(|number| number.origin == CallOrigin::OrganicInbound);
+    let number = number.map(|number| number.number.to_string()).unwrap_or_default();
     let (sip, directory) = (floor.sip(), floor.directory().display());
     if format == Format::Json {
-        let line = json!({ "http": http, "api_key": api_key, "sip": sip, "data_directory": directory.to_string() });
+        let line =
+            json!({ "http": http, "api_key": api_key, "sip": sip, "data_directory": directory.to_string() });
         return Ok(format!("{line}\n"));
     }
     Ok(format!(
         "\nIt all runs until Ctrl-C.\n  API      {http} (described at {http}/docs)\n  API key  {api_key}\n  \
-         SIP      udp://{sip}, for example sip:{}@{sip}\n  data     {directory}\n  \
-         try      curl -H 'Authorization: Bearer {api_key}' {http}/v1/calls?limit=5\n",
-        number.unwrap_or_default()
+         SIP      udp://{sip}, for example sip:{number}@{sip} from this machine\n  data     {directory}\n  \
+         try      curl -H 'Authorization: Bearer {api_key}' {http}/v1/calls?limit=5\n"
     ))
 }
 
@@ -238,7 +242,10 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
 
 /// A value's name as the API has it, in plain words.
 fn word(value: &impl Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| Some(value.as_str()?.replace('_', " "))).unwrap_or_default()
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| Some(value.as_str()?.replace('_', " ")))
+        .unwrap_or_default()
 }
 
 fn price(price: &Price) -> String {

@@ -84,11 +84,8 @@ pub(super) fn draw_up(reader: &Reader, traffic: &Traffic) -> Result<Statement, F
         open_holds: verified.open_holds,
         decision_us: Percentiles::of_ns(decisions_ns(reader, &calls)?),
         setup_ms: Percentiles::of(set_ups_us(traffic), 1_000.0),
-        ..Summary::default()
+        ..Summary::of(&calls)
     };
-    for call in &calls {
-        summary.count(call);
-    }
     let mut lines = audit::compare(&calls, traffic, &summary);
     summary.violations = verified.violations_total + lines.len() as u64;
     lines.extend(verified.violations.iter().cloned());
@@ -98,6 +95,15 @@ pub(super) fn draw_up(reader: &Reader, traffic: &Traffic) -> Result<Statement, F
 }
 
 impl Summary {
+    /// How many calls there were, and how they ended.
+    pub(super) fn of(calls: &[Call]) -> Self {
+        let mut summary = Self::default();
+        for call in calls {
+            summary.count(call);
+        }
+        summary
+    }
+
     fn count(&mut self, call: &Call) {
         self.offered += 1;
         self.fell_back += u64::from(targets_rung(call) > 1);

@@ -39,6 +39,8 @@ pub(super) struct Traffic {
     pub(super) live_calls: usize,
     /// From the first INVITE to the end of the last call.
     pub(super) took: Duration,
+    /// The targets, silent now; see [`answer_on`].
+    pub(super) retired: Vec<(Endpoint, UdpSocket)>,
 }
 
 /// A call as it was placed.
@@ -48,7 +50,7 @@ pub(super) struct Placed {
     pub(super) caller: CallerId,
 }
 
-type Running = JoinHandle<std::io::Result<Endpoint>>;
+type Running = JoinHandle<std::io::Result<(Endpoint, UdpSocket)>>;
 
 /// Everything that plays, until it is dropped.
 struct Stage {
@@ -60,7 +62,8 @@ struct Stage {
 
 /// Places the calls and waits for the end of all of them.
 pub(super) async fn run(floor: &Floor, arguments: &DemoArguments) -> Result<Traffic, Failure> {
-    let sockets = floor.take_sockets().ok_or_else(|| Failure::environment("the demo's sockets are in use"))?;
+    let sockets =
+        floor.take_sockets().ok_or_else(|| Failure::environment("the demo's sockets are in use"))?;
     let mut stage = Stage::set(floor, sockets, arguments)?;
     let bar = progress_bar(arguments);
     let started = Instant::now();
@@ -80,8 +83,19 @@ pub(super) async fn run(floor: &Floor, arguments: &DemoArguments) -> Result<Traf
     bar.finish_and_clear();
     let Seen { callers, targets, .. } = seen;
     let live_calls = floor.exchange().live_calls();
-    let (callers_hanging, targets_hanging, counters) = stage.clear().await?;
-    Ok(Traffic { placed, callers, targets, callers_hanging, targets_hanging, counters, live_calls, took })
+    let (carrier, retired) = stage.clear().await?;
+    let counters = retired.iter().map(|(target, _)| target.counters());
+    Ok(Traffic {
+        placed,
+        callers,
+        targets,
+        callers_hanging: carrier.calls_open(),
+        targets_hanging: retired.iter().map(|(target, _)| target.calls_open()).sum(),
+        counters: std::iter::once(carrier.counters()).chain(counters).collect(),
+        live_calls,
+        took,
+        retired,
+    })
 }
 
 /// Who calls which number and what he does then.
@@ -94,8 +108,7 @@ fn specs(floor: &Floor, arguments: &DemoArguments) -> Result<Vec<(CallSpec, Plac
         let caller = callers.next();
         let number = &numbers[rng.usize(0..numbers.len())];
         let (then, late_offer) = cast::consumer(&mut rng);
-        let placed =
-            Placed { called: number.number, caller: CallerId::from_user_part(&caller.user) };
+        let placed = Placed { called: number.number, caller: CallerId::from_user_part(&caller.user) };
         let spec = CallSpec {
             to: floor.sip(),
             called: number.number.to_string(),
@@ -184,24 +197,31 @@ impl Stage {
         Ok(Self { carrier, targets, calls, reports })
     }
 
-    /// Ends the play: callers and targets whose call is not over, and what everybody met.
-    async fn clear(self) -> Result<(usize, usize, Vec<EndpointCounters>), Failure> {
+    /// Ends the play: the carrier and the targets as they are now.
+    async fn clear(self) -> Result<(Endpoint, Vec<(Endpoint, UdpSocket)>), Failure> {
         drop(self.reports);
-        let carrier = ended(self.carrier).await?;
-        let mut counters = vec![carrier.counters()];
-        let mut targets_hanging = 0;
+        let (carrier, _) = ended(self.carrier).await?;
+        let mut targets = Vec::with_capacity(self.targets.len());
         for target in self.targets {
-            let target = ended(target).await?;
-            targets_hanging += target.calls_open();
-            counters.push(target.counters());
+            targets.push(ended(target).await?);
         }
-        Ok((carrier.calls_open(), targets_hanging, counters))
+        Ok((carrier, targets))
     }
 }
 
-async fn ended(running: Running) -> Result<Endpoint, Failure> {
+async fn ended(running: Running) -> Result<(Endpoint, UdpSocket), Failure> {
     let failed = |error: String| Failure::environment(format!("the demo's endpoints: {error}"));
     running.await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+}
+
+/// Lets targets take calls again, for whoever wants to try, until the process ends.
+pub(super) fn answer_on(retired: Vec<(Endpoint, UdpSocket)>) {
+    for (endpoint, socket) in retired {
+        let (_, specs) = mpsc::channel(1);
+        let (told, mut reports) = mpsc::channel(64);
+        tokio::spawn(socket::run(endpoint, socket, specs, told));
+        tokio::spawn(async move { while reports.recv().await.is_some() {} });
+    }
 }
 
 /// On a terminal only; elsewhere it draws nothing.

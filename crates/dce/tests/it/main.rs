@@ -2,5 +2,6 @@
 
 mod binary;
 mod config;
+mod demo;
 mod keys;
 mod serve;
