@@ -93,6 +93,29 @@ pub(crate) enum Command {
     /// receipt in full, and audits the books against what both sides saw. Exits with 1 when anything is off.
     #[command(after_help = "Examples:\n  dce demo\n  dce demo --calls 500 --cps 100 --format json")]
     Demo(DemoArguments),
+    /// Play seeded worlds in virtual time: bad networks, crashes, vanishing peers
+    ///
+    /// The engine and the signalling are the real ones; the network loses, doubles and reorders packets, and the process
+    /// crashes after any write. Every world must keep the promises about money, caps and calls. A seed that does not is
+    /// printed with the command that replays it, and fails the command.
+    #[command(after_help = "Example:\n  dce simulate --seeds 10000")]
+    Simulate {
+        /// How many worlds
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// The first one's seed
+        #[arg(long, default_value_t = 1)]
+        first_seed: u64,
+        /// Calls in each world
+        #[arg(long, default_value_t = 20)]
+        calls: u32,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Measure what the project claims
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Print a shell's completion script
     #[command(after_help = "Example:\n  dce completions bash > /etc/bash_completion.d/dce")]
     Completions {
@@ -145,6 +168,46 @@ pub(crate) enum KeyCommand {
     Revoke {
         /// The key's id, as `dce key list` shows it
         id: String,
+    },
+}
+
+/// `dce bench ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// A whole decision (screen, auction, hold, receipt) beside a naive scan of the same bids
+    ///
+    /// The scan is yardstick and oracle: `differences` counts the calls whose route plan was not the scan's, and fails the
+    /// command.
+    #[command(after_help = "Example:\n  dce bench decision --bids 10000 --format json")]
+    Decision {
+        /// Standing bids
+        #[arg(long, default_value_t = 10_000)]
+        bids: usize,
+        /// Calls decided
+        #[arg(long, default_value_t = 20_000)]
+        calls: usize,
+        /// What bids and calls are drawn from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Durable settlements on SQLite
+    ///
+    /// Settles connected calls through the real engine and store, each on disk before it counts. Beside it, in the same run:
+    /// how many syncs a second this disk can do at all.
+    #[command(after_help = "Example:\n  dce bench settle --format json")]
+    Settle {
+        /// Calls settled
+        #[arg(long, default_value_t = 50_000)]
+        calls: usize,
+        /// Settlements waiting for the disk at the same time
+        #[arg(long, default_value_t = 512)]
+        in_flight: usize,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
 }
 

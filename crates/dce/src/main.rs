@@ -9,9 +9,10 @@ mod exchange_process;
 mod serve;
 mod key;
 mod verify;
-mod bench;
 mod marketplace;
 mod demo;
+mod simulate;
+mod bench;
 
 use clap::{CommandFactory, Parser};
 use command_line::{Command, CommandLine};
@@ -42,6 +43,10 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
         Command::Verify { format } => verify::run(&load()?.config.data.directory, *format).map_err(one),
         Command::Config(command) => config_command::run(command, load),
         Command::Demo(arguments) => demo::run(arguments).map_err(one),
+        Command::Simulate { seeds, first_seed, calls, format } => {
+            simulate::run(*first_seed, *seeds, *calls, *format).map_err(one)
+        }
+        Command::Bench(command) => bench::run(command).map_err(one),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut CommandLine::command(), "dce", &mut script);

@@ -6,7 +6,7 @@ use crate::config::{SipConfig, SipConfigError};
 use crate::deadline::Deadlines;
 use crate::dialog::Dialog;
 use crate::header::Name;
-use crate::message::{Request, Response};
+use crate::message::{Message, Request, Response};
 use crate::method::Method;
 use crate::peer::Peer;
 use crate::signalling::{ALLOW, Owner, Signalling};
@@ -17,6 +17,7 @@ use exchange::effect::{Action, Input};
 use exchange::id::CallId;
 use exchange::time::Timestamp;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The B2BUA. After every other call, take what [`Stack::poll_output`] gives until it gives nothing.
 #[derive(Debug)]
@@ -47,9 +48,18 @@ impl Stack {
             return;
         }
         self.cx.counters.messages_received += 1;
-        if let Err(error) = self.cx.transactions.receive_bytes(bytes, from, now) {
-            self.cx.counters.malformed += 1;
-            tracing::debug!(%from, %error, "malformed SIP message");
+        match Message::parse(bytes) {
+            Ok(Message::Request(request)) if self.is_of_stranger(&request, from) => {
+                self.answer_stranger(&request, from);
+            }
+            Ok(message) => self.cx.transactions.receive(message, from, now),
+            Err(error) => {
+                self.cx.counters.malformed += 1;
+                tracing::debug!(%from, %error, "malformed SIP message");
+                if let Some(response) = error.reply() {
+                    self.cx.transactions.reply_without_transaction(response, from);
+                }
+            }
         }
         self.pump(now);
     }
@@ -170,36 +180,80 @@ impl Stack {
         }
     }
 
-    fn on_request(&mut self, id: ServerId, request: Request, from: Peer, now: Timestamp) {
-        if let Some(to_tag) = request.headers.to_tag() {
-            let found = Tag::read(to_tag).and_then(|tag| Some((tag, *self.cx.dialogs.get(&tag)?)));
-            return match found {
-                Some((tag, call)) => {
-                    self.with_call(call, now, |bridge, cx| bridge.on_request(tag, id, request, cx, now));
-                }
-                None => self.cx.answer(id, &request, 481, now),
-            };
+    /// Whether a request is from no carrier and belongs to no call.
+    fn is_of_stranger(&self, request: &Request, from: Peer) -> bool {
+        request.method != Method::Ack
+            && self.cx.config.trunk_of(from).is_none()
+            && self.find_dialog(request).is_none()
+            && !self.cx.transactions.is_repeat(request)
+    }
+
+    /// Answers without keeping a transaction (RFC 3261 section 8.2.7): a flood of strangers takes no memory.
+    fn answer_stranger(&mut self, request: &Request, from: Peer) {
+        let response = match request.method {
+            // Admission refuses strangers before anything else.
+            Method::Invite if request.headers.to_tag().is_none() => {
+                admit(request, from, self.load(), &mut self.cx).err()
+            }
+            _ => Some(self.answer_outside_dialog(request, from)),
+        };
+        let mut hasher = DefaultHasher::new();
+        (request.headers.call_id(), request.headers.from_tag()).hash(&mut hasher);
+        if let Some(response) = response {
+            let response = response.with_to_tag(Tag(hasher.finish()));
+            self.cx.transactions.reply_without_transaction(response, from);
         }
+    }
+
+    /// The call whose dialog a request is in, and our tag of it.
+    fn find_dialog(&self, request: &Request) -> Option<(Tag, CallId)> {
+        let tag = Tag::read(request.headers.to_tag()?)?;
+        Some((tag, *self.cx.dialogs.get(&tag)?))
+    }
+
+    fn load(&self) -> Load {
+        Load {
+            live_calls: self.calls.len(),
+            calls_in_setup: self.calls_in_setup,
+            is_draining: self.is_draining,
+        }
+    }
+
+    fn on_request(&mut self, id: ServerId, request: Request, from: Peer, now: Timestamp) {
+        if let Some((tag, call)) = self.find_dialog(&request) {
+            self.with_call(call, now, |bridge, cx| bridge.on_request(tag, id, request, cx, now));
+        } else if request.method == Method::Invite && request.headers.to_tag().is_none() {
+            self.on_invite(id, request, from, now);
+        } else {
+            let response = self.answer_outside_dialog(&request, from);
+            self.cx.answer_with(id, response, now);
+        }
+    }
+
+    /// The answer to a request that belongs to no call and begins none.
+    fn answer_outside_dialog(&mut self, request: &Request, from: Peer) -> Response {
         match request.method {
-            Method::Invite => self.on_invite(id, request, from, now),
-            Method::Options => self.on_options(id, &request, from, now),
-            Method::Bye | Method::Prack | Method::Update | Method::Info => {
-                self.cx.answer(id, &request, 481, now);
+            _ if request.headers.to_tag().is_some() => request.reply(481),
+            Method::Bye | Method::Cancel | Method::Prack | Method::Update | Method::Info => {
+                request.reply(481)
+            }
+            Method::Options => {
+                let mut response = request.reply(if self.is_draining { 503 } else { 200 });
+                if self.is_draining {
+                    response.headers.push(Name::RetryAfter, self.cx.config.retry_after_s);
+                }
+                self.cx.introduce(&mut response.headers, from);
+                response
             }
             _ => {
                 self.cx.counters.refused_other += 1;
-                self.cx.answer_with(id, request.reply(405).with(Name::Allow, ALLOW), now);
+                request.reply(405).with(Name::Allow, ALLOW)
             }
         }
     }
 
     fn on_invite(&mut self, id: ServerId, invite: Request, from: Peer, now: Timestamp) {
-        let load = Load {
-            live_calls: self.calls.len(),
-            calls_in_setup: self.calls_in_setup,
-            is_draining: self.is_draining,
-        };
-        match admit(&invite, from, load, &mut self.cx) {
+        match admit(&invite, from, self.load(), &mut self.cx) {
             Err(response) => self.cx.answer_with(id, response, now),
             Ok(Admitted { arrival, leg, key }) => {
                 self.cx.answer(id, &invite, 100, now);
@@ -210,15 +264,6 @@ impl Stack {
                 self.with_call(call, now, |bridge, cx| bridge.tell(Input::Arrived(arrival), cx, now));
             }
         }
-    }
-
-    fn on_options(&mut self, id: ServerId, options: &Request, from: Peer, now: Timestamp) {
-        let mut response = options.reply(if self.is_draining { 503 } else { 200 });
-        if self.is_draining {
-            response.headers.push(Name::RetryAfter, self.cx.config.retry_after_s);
-        }
-        self.cx.introduce(&mut response.headers, from);
-        self.cx.answer_with(id, response, now);
     }
 
     fn on_cancel(

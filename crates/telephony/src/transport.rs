@@ -21,6 +21,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 const INCOMING_MAX: usize = 4_096;
 /// Messages waiting for one TCP connection to take them.
 const CONNECTION_QUEUE_MAX: usize = 256;
+/// One host may open this part of all connections, so that none shuts the others out.
+const HOST_SHARE: usize = 4;
 /// A peer that takes no bytes for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a socket error, so that an error that stays does not spin.
@@ -235,7 +237,10 @@ impl Sockets {
 
     /// Takes a connection somebody made.
     pub(crate) fn accept(&mut self, stream: TcpStream, address: SocketAddr) {
-        if !self.open(address, Some(stream)) {
+        let of_same_host = self.connections.keys().filter(|other| other.ip() == address.ip()).count();
+        let of_same_host_max = (self.limits.connections_max / HOST_SHARE).max(1);
+        if of_same_host >= of_same_host_max || !self.open(address, Some(stream)) {
+            count(&self.tallies.connections_refused);
             tracing::debug!(%address, "TCP connection refused: too many are open");
         }
     }
@@ -252,7 +257,6 @@ impl Sockets {
 
     fn open(&mut self, address: SocketAddr, stream: Option<TcpStream>) -> bool {
         if self.connections.len() >= self.limits.connections_max {
-            count(&self.tallies.connections_refused);
             return false;
         }
         let (outgoing, queue) = mpsc::channel(CONNECTION_QUEUE_MAX);
@@ -338,6 +342,8 @@ impl ConnectionTask {
             }
         };
         if let Some(stream) = stream {
+            // A small message must not wait for the next one; where that cannot be set it is only slower.
+            let _ = stream.set_nodelay(true);
             self.serve(stream).await;
         }
         let closed = Incoming::Closed { address: self.address, number: self.number };

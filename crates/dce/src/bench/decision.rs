@@ -2,7 +2,7 @@
 //! same bids for the same call in the same run, which is both yardstick and oracle.
 
 use super::percentiles::Percentiles;
-use anyhow::{Context, bail};
+use crate::failure::Failure;
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price, State};
 use exchange::book::Book;
@@ -22,7 +22,7 @@ use fastrand::Rng;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 const VERTICALS: [&str; 6] =
@@ -61,12 +61,12 @@ pub(crate) struct DecisionFigures {
 }
 
 /// Builds a book of `bids` bids and decides `calls` calls.
-pub(crate) fn run(bids: usize, calls: usize, seed: u64) -> anyhow::Result<DecisionFigures> {
+pub(super) fn run(bids: usize, calls: usize, seed: u64) -> Result<DecisionFigures, Failure> {
     if bids == 0 || calls == 0 {
-        bail!("--bids and --calls must be at least 1");
+        return Err(Failure::usage("--bids and --calls must be at least 1"));
     }
     let mut rng = Rng::with_seed(seed);
-    let mut book = market(bids, &mut rng)?;
+    let mut book = market(bids, &mut rng);
     let (mut decision_ns, mut naive_ns) = (Vec::with_capacity(calls), Vec::with_capacity(calls));
     let (mut differences, mut matching, mut looked_at) = (0, 0_usize, 0_usize);
     // The first tenth warms caches and branch predictors and is not counted.
@@ -74,26 +74,26 @@ pub(crate) fn run(bids: usize, calls: usize, seed: u64) -> anyhow::Result<Decisi
     for index in 0..warm_up + calls {
         let now = START.plus_ms(index as u64 * 10);
         let id = CallId(Uuid::from_u128(index as u128 + 1));
-        let arrival = arrival(index, &mut rng)?;
+        let arrival = arrival(index, &mut rng);
 
         let started = Instant::now();
-        let expected = naive(&book, id, &arrival, now)?;
+        let expected = naive(&book, id, &arrival, now);
         let naive_took = started.elapsed();
         if index % 50 == 0 {
-            matching += expected_all(&book, id, &arrival, now)?;
+            matching += would_take(&book, id, &arrival, now);
             looked_at += bids / VERTICALS.len();
         }
 
         let started = Instant::now();
-        let effects = call_flow::step(&mut book, id, Input::Arrived(arrival), now)?;
+        let effects = call_flow::step(&mut book, id, Input::Arrived(arrival), now).expect("a new call");
         let decision_took = started.elapsed();
 
         if index >= warm_up {
-            decision_ns.push(u64::try_from(decision_took.as_nanos())?);
-            naive_ns.push(u64::try_from(naive_took.as_nanos())?);
+            decision_ns.push(nanoseconds(decision_took));
+            naive_ns.push(nanoseconds(naive_took));
             differences += usize::from(plan_of(&effects) != expected);
         }
-        call_flow::step(&mut book, id, Input::CallerHungUp, now)?;
+        call_flow::step(&mut book, id, Input::CallerHungUp, now).expect("a ringing call");
     }
     Ok(DecisionFigures {
         bids,
@@ -105,6 +105,10 @@ pub(crate) fn run(bids: usize, calls: usize, seed: u64) -> anyhow::Result<Decisi
     })
 }
 
+fn nanoseconds(took: Duration) -> u64 {
+    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The route plan on the receipt.
 fn plan_of(effects: &[Effect]) -> Vec<BidProfileId> {
     let receipt = effects.iter().find_map(|effect| match effect {
@@ -114,25 +118,19 @@ fn plan_of(effects: &[Effect]) -> Vec<BidProfileId> {
     receipt.map(|auction| auction.ranking.iter().map(|ranked| ranked.bid).collect()).unwrap_or_default()
 }
 
-fn naive(book: &Book, id: CallId, arrival: &Arrival, now: Timestamp) -> anyhow::Result<Vec<BidProfileId>> {
+fn naive(book: &Book, id: CallId, arrival: &Arrival, now: Timestamp) -> Vec<BidProfileId> {
     let wanted = usize::from(Policy::default().route_plan_max);
-    let slots = scan(book, id, arrival, now, wanted)?;
-    Ok(slots.into_iter().map(|slot| book.bids().at(slot).profile.id).collect())
+    let slots = scan(book, id, arrival, now, wanted);
+    slots.into_iter().map(|slot| book.bids().at(slot).profile.id).collect()
 }
 
 /// How many bids would take the call.
-fn expected_all(book: &Book, id: CallId, arrival: &Arrival, now: Timestamp) -> anyhow::Result<usize> {
-    Ok(scan(book, id, arrival, now, usize::MAX)?.len())
+fn would_take(book: &Book, id: CallId, arrival: &Arrival, now: Timestamp) -> usize {
+    scan(book, id, arrival, now, usize::MAX).len()
 }
 
-fn scan(
-    book: &Book,
-    id: CallId,
-    arrival: &Arrival,
-    now: Timestamp,
-    wanted: usize,
-) -> anyhow::Result<Vec<usize>> {
-    let number = book.tracking_number(arrival.called).context("a listed number")?;
+fn scan(book: &Book, id: CallId, arrival: &Arrival, now: Timestamp, wanted: usize) -> Vec<usize> {
+    let number = book.tracking_number(arrival.called).expect("a listed number");
     let call = Call {
         id,
         received_at: now,
@@ -147,44 +145,43 @@ fn scan(
         failed_attempts: Vec::new(),
         state: CallState::Received,
     };
-    let facts = book.facts(&call, number).context("a known seller")?;
-    Ok(book.bids().scan(&facts, &book.market(now), wanted))
+    let facts = book.facts(&call, number).expect("a known seller");
+    book.bids().scan(&facts, &book.market(now), wanted)
 }
 
-fn called(vertical: usize) -> anyhow::Result<PhoneNumber> {
-    Ok(format!("+1800555{:04}", 100 + vertical).parse()?)
+fn called(vertical: usize) -> PhoneNumber {
+    format!("+1800555{:04}", 100 + vertical).parse().expect("a number")
 }
 
-fn arrival(index: usize, rng: &mut Rng) -> anyhow::Result<Arrival> {
+fn arrival(index: usize, rng: &mut Rng) -> Arrival {
     let (_, area_code) = STATES[rng.usize(..STATES.len())];
     // A caller of its own for every call, so that none is refused as a repeat.
     let caller = format!("+1{area_code}{:07}", 2_000_000 + index % 8_000_000);
-    Ok(Arrival {
-        called: called(rng.usize(..VERTICALS.len()))?,
-        caller: CallerId::Number(caller.parse()?),
+    Arrival {
+        called: called(rng.usize(..VERTICALS.len())),
+        caller: CallerId::Number(caller.parse().expect("a number")),
         trunk: "carrier".to_owned(),
         stated_state: None,
-    })
+    }
 }
 
-fn market(bids: usize, rng: &mut Rng) -> anyhow::Result<Book> {
+fn market(bids: usize, rng: &mut Rng) -> Book {
     let policy = Policy::default();
-    let screening = Arc::new(Screening::new(policy.screening.clone())?);
+    let screening = Arc::new(Screening::new(policy.screening.clone()).expect("the shipped rules are sound"));
     let mut book = Book::restore(Snapshot::default(), policy, screening);
-    let mut apply = |command| -> anyhow::Result<()> {
-        book.apply(command, START)?;
-        Ok(())
+    let mut apply = |command| {
+        book.apply(command, START).expect("a valid command");
     };
-    apply(Command::OpenAccount { account: account(SELLER, AccountKind::Seller) })?;
+    apply(Command::OpenAccount { account: account(SELLER, AccountKind::Seller) });
     for index in 0..BUYERS {
         let id = buyer(index);
-        apply(Command::OpenAccount { account: account(id, AccountKind::Buyer) })?;
+        apply(Command::OpenAccount { account: account(id, AccountKind::Buyer) });
         let amount_micros = Micros::units(10_000);
-        apply(Command::Deposit { account: id, amount_micros, reference: "opening".to_owned() })?;
+        apply(Command::Deposit { account: id, amount_micros, reference: "opening".to_owned() });
     }
     for (index, vertical) in VERTICALS.iter().enumerate() {
         let number = TrackingNumber {
-            number: called(index)?,
+            number: called(index),
             seller: SELLER,
             vertical: (*vertical).to_owned(),
             origin: CallOrigin::OrganicInbound,
@@ -193,12 +190,12 @@ fn market(bids: usize, rng: &mut Rng) -> anyhow::Result<Book> {
             tags: BTreeMap::from([("language".to_owned(), "en".to_owned())]),
             active: true,
         };
-        apply(Command::PutTrackingNumber { number })?;
+        apply(Command::PutTrackingNumber { number });
     }
     for index in 0..bids {
-        apply(Command::PutBidProfile { bid: Box::new(bid(index, rng)?) })?;
+        apply(Command::PutBidProfile { bid: Box::new(bid(index, rng)) });
     }
-    Ok(book)
+    book
 }
 
 fn buyer(index: u64) -> AccountId {
@@ -219,16 +216,15 @@ fn account(id: AccountId, kind: AccountKind) -> Account {
 }
 
 /// A bid with six predicates: vertical, origin, one to four states, a tag, opening hours and caps.
-fn bid(index: usize, rng: &mut Rng) -> anyhow::Result<BidProfile> {
-    let states: Result<_, String> = (0..rng.usize(1..=4))
-        .map(|_| State::try_from(STATES[rng.usize(..STATES.len())].0.to_owned()))
-        .collect();
+fn bid(index: usize, rng: &mut Rng) -> BidProfile {
+    let state = |rng: &mut Rng| State::try_from(STATES[rng.usize(..STATES.len())].0.to_owned());
+    let states = (0..rng.usize(1..=4)).map(|_| state(rng).expect("a state")).collect();
     let language = if rng.u8(..10) == 0 { "es" } else { "en" };
     let days = [Day::Mon, Day::Tue, Day::Wed, Day::Thu, Day::Fri];
     let opens = MinuteOfDay(60 * rng.u16(6..12));
     let hours = days.map(|day| OpenHours { day, from: opens, to: MinuteOfDay(opens.0 + 8 * 60) });
     let zone = ZONES[rng.usize(..ZONES.len())].to_owned();
-    Ok(BidProfile {
+    BidProfile {
         id: BidProfileId(Uuid::from_u128(1_000_000 + index as u128)),
         buyer: buyer(rng.u64(..BUYERS)),
         name: format!("bid {index}"),
@@ -238,18 +234,15 @@ fn bid(index: usize, rng: &mut Rng) -> anyhow::Result<BidProfile> {
         criteria: Criteria {
             vertical: VERTICALS[rng.usize(..VERTICALS.len())].to_owned(),
             origins: [CallOrigin::OrganicInbound, CallOrigin::CallbackRequested].into(),
-            states: states.map_err(anyhow::Error::msg)?,
+            states,
             area_codes: [].into(),
             tags: BTreeMap::from([("language".to_owned(), language.to_owned())]),
         },
-        schedule: Schedule {
-            time_zone: ZoneName::try_from(zone).map_err(anyhow::Error::msg)?,
-            hours: hours.into(),
-        },
+        schedule: Schedule { time_zone: ZoneName::try_from(zone).expect("a time zone"), hours: hours.into() },
         caps: Caps { concurrent_calls: Some(10), daily_calls: Some(100), daily_spend_micros: None },
         priority: 1,
         destination: Destination { sip_uris: vec!["sip:target@127.0.0.1:5090".to_owned()] },
         ring_timeout_ms: None,
         max_call_s: None,
-    })
+    }
 }

@@ -1,4 +1,57 @@
 //! Benchmarks: every figure the project claims, from one command anyone can run.
 
-pub(crate) mod decision;
 pub(crate) mod percentiles;
+mod decision;
+mod settle;
+
+use crate::command_line::{BenchCommand, Format};
+use crate::failure::Failure;
+use crate::print;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Runs one benchmark and prints its figures.
+pub(crate) fn run(command: &BenchCommand) -> Result<(), Failure> {
+    match command {
+        BenchCommand::Decision { bids, calls, seed, format } => {
+            let figures =
+                decision::run(*bids, *calls, *seed).map_err(|error| Failure::usage(error.to_string()))?;
+            show(&figures, *format)?;
+            match figures.differences {
+                0 => Ok(()),
+                differences => {
+                    Err(Failure::found(format!("{differences} route plans differ from the naive scan's")))
+                }
+            }
+        }
+        BenchCommand::Settle { calls, in_flight, format } => {
+            let figures = settle::run(*calls, *in_flight)?;
+            show(&figures, *format)
+        }
+    }
+}
+
+/// One JSON object, or one line a figure.
+fn show(figures: &impl Serialize, format: Format) -> Result<(), Failure> {
+    let figures = serde_json::to_value(figures).expect("figures serialise");
+    print(&match format {
+        Format::Json => format!("{figures}\n"),
+        Format::Text => lines("", &figures),
+    })
+}
+
+fn lines(name: &str, value: &Value) -> String {
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(field, value)| {
+                lines(&if name.is_empty() { field.clone() } else { format!("{name} {field}") }, value)
+            })
+            .collect(),
+        Value::Number(number) => match number.as_f64() {
+            Some(figure) if number.is_f64() => format!("{name:24} {figure:>14.3}\n"),
+            _ => format!("{name:24} {number:>14}\n"),
+        },
+        other => format!("{name:24} {other}\n"),
+    }
+}

@@ -55,10 +55,8 @@ impl Disk {
                     self.violate(format!("{} was booked twice", transfer.reason));
                 }
             }
-            Record::Receipt(receipt) => {
-                if !self.receipts.insert(receipt.call) {
-                    self.violate(format!("call {} has two receipts", receipt.call));
-                }
+            Record::Receipt(receipt) if !self.receipts.insert(receipt.call) => {
+                self.violate(format!("call {} has two receipts", receipt.call));
             }
             Record::Call(call) => {
                 if self.ended.contains_key(&call.id) {
@@ -89,9 +87,12 @@ impl Disk {
         let paid = self.transfers.contains(&TransferReason::Payout { call: call.id });
         let kept = self.transfers.contains(&TransferReason::Margin { call: call.id });
         match outcome {
-            Outcome::Converted { attempt, connected_ms, charge_micros, payout_micros, margin_micros, .. } => {
+            Outcome::Converted {
+                attempt, connected_ms, charge_micros, payout_micros, margin_micros, ..
+            } => {
                 let whole = payout_micros.checked_add(*margin_micros) == Some(*charge_micros);
-                if !whole || *charge_micros > attempt.hold_micros || !attempt.conversion.is_met(*connected_ms) {
+                if !whole || *charge_micros > attempt.hold_micros || !attempt.conversion.is_met(*connected_ms)
+                {
                     self.violate(format!("call {} was charged wrongly: {outcome:?}", call.id));
                 }
                 if paid != (payout_micros.0 > 0) || kept != (margin_micros.0 > 0) {
@@ -122,16 +123,21 @@ impl Disk {
                     found.push(format!("buyer {buyer} holds {balance}, its open calls another sum"));
                 }
                 LedgerAccount::Available(buyer) => {
-                    let credit = self.snapshot.accounts.get(buyer).map_or(0, |buyer| buyer.credit_limit_micros.0);
+                    let credit =
+                        self.snapshot.accounts.get(buyer).map_or(0, |buyer| buyer.credit_limit_micros.0);
                     if balance.0 < -credit {
-                        found.push(format!("buyer {buyer} is at {balance} with a credit limit of {}", Micros(credit)));
+                        found.push(format!(
+                            "buyer {buyer} is at {balance} with a credit limit of {}",
+                            Micros(credit)
+                        ));
                     }
                 }
                 _ => {}
             }
         }
         for (bid, calls) in open {
-            let cap = self.snapshot.bid_profiles.get(&bid).and_then(|bid: &BidProfile| bid.caps.concurrent_calls);
+            let cap =
+                self.snapshot.bid_profiles.get(&bid).and_then(|bid: &BidProfile| bid.caps.concurrent_calls);
             if cap.is_some_and(|cap| calls > cap) {
                 found.push(format!("bid {bid} has {calls} calls at once"));
             }

@@ -6,8 +6,11 @@ mod market;
 mod network;
 mod world;
 
+use crate::command_line::Format;
+use crate::{failure, print};
 use exchange::compliance::screening::Screening;
 use exchange::policy::Policy;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,34 +24,52 @@ const FAILURES_MAX: usize = 20;
 
 /// What all the worlds came to.
 #[derive(Debug, Serialize)]
-pub(crate) struct Simulation {
-    pub(crate) seeds: u64,
-    pub(crate) first_seed: u64,
+struct Simulation {
+    seeds: u64,
+    first_seed: u64,
     #[serde(flatten)]
     tally: Tally,
-    pub(crate) violations: usize,
-    pub(crate) failures: Vec<Failure>,
+    violations: usize,
+    failures: Vec<Failure>,
     took_s: f64,
 }
 
 /// A seed that broke a promise.
 #[derive(Debug, Serialize)]
-pub(crate) struct Failure {
-    pub(crate) seed: u64,
-    pub(crate) violations: Vec<String>,
+struct Failure {
+    seed: u64,
+    violations: Vec<String>,
     /// Plays exactly this world again.
-    pub(crate) replay: String,
+    replay: String,
 }
 
-/// Plays `seeds` worlds of `calls` calls each on all cores, telling `progress` how many are done.
-pub(crate) fn run(
-    first_seed: u64,
-    seeds: u64,
-    calls: u32,
-    progress: impl Fn(u64) + Sync,
-) -> anyhow::Result<Simulation> {
+/// Plays the worlds, prints what they came to, and fails when a promise was broken.
+pub(crate) fn run(first_seed: u64, seeds: u64, calls: u32, format: Format) -> Result<(), failure::Failure> {
+    let progress = ProgressBar::new(seeds).with_style(
+        ProgressStyle::with_template("{bar:40} {pos}/{len} worlds, {eta} left").expect("a valid template"),
+    );
+    let simulation = play_all(first_seed, seeds, calls, |_| progress.inc(1));
+    progress.finish_and_clear();
+    print(&match format {
+        Format::Text => simulation.to_string(),
+        Format::Json => {
+            format!("{}\n", serde_json::to_string(&simulation).expect("numbers and text serialise"))
+        }
+    })?;
+    match simulation.failures.first() {
+        None => Ok(()),
+        Some(failure) => Err(failure::Failure::found(format!(
+            "{} violations; replay the first with: {}",
+            simulation.violations, failure.replay
+        ))),
+    }
+}
+
+/// Plays `seeds` worlds of `calls` calls each on all cores, telling `progress` after each.
+fn play_all(first_seed: u64, seeds: u64, calls: u32, progress: impl Fn(u64) + Sync) -> Simulation {
     let started = Instant::now();
-    let screening = Arc::new(Screening::new(Policy::default().screening)?);
+    let screening =
+        Arc::new(Screening::new(Policy::default().screening).expect("the shipped rules are sound"));
     let next = AtomicU64::new(0);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let work = || {
@@ -59,7 +80,7 @@ pub(crate) fn run(
                 return share;
             }
             let seed = first_seed.wrapping_add(index);
-            let violations = play(seed, calls, &screening, index % REPLAY_EVERY == 0, &mut share.0);
+            let violations = play(seed, calls, &screening, index.is_multiple_of(REPLAY_EVERY), &mut share.0);
             share.1 += violations.len();
             if !violations.is_empty() && share.2.len() < FAILURES_MAX {
                 let replay = format!("dce simulate --seeds 1 --first-seed {seed} --calls {calls}");
@@ -87,7 +108,23 @@ pub(crate) fn run(
     }
     simulation.failures.sort_by_key(|failure| failure.seed);
     simulation.failures.truncate(FAILURES_MAX);
-    Ok(simulation)
+    simulation
+}
+
+impl std::fmt::Display for Simulation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for Failure { seed, violations, replay } in &self.failures {
+            writeln!(f, "seed {seed}: {}\n    {replay}", violations.join("\n    "))?;
+        }
+        let Tally { calls, connected, converted, crashes, packets, packets_lost, writes, virtual_s } =
+            self.tally;
+        writeln!(
+            f,
+            "{} worlds in {:.1} s: {calls} calls, {connected} connected, {converted} converted; {packets} packets, \
+             {packets_lost} lost; {writes} units written, {crashes} crashes; {virtual_s} virtual seconds; {} violations",
+            self.seeds, self.took_s, self.violations
+        )
+    }
 }
 
 fn play(seed: u64, calls: u32, screening: &Arc<Screening>, twice: bool, tally: &mut Tally) -> Vec<String> {
@@ -95,7 +132,8 @@ fn play(seed: u64, calls: u32, screening: &Arc<Screening>, twice: bool, tally: &
     tally.add(&verdict.tally);
     let mut violations = verdict.violations;
     if twice && world::play(seed, calls, screening).digest != verdict.digest {
-        violations.push("the same seed gave another world: something does not follow from the seed".to_owned());
+        violations
+            .push("the same seed gave another world: something does not follow from the seed".to_owned());
     }
     violations
 }

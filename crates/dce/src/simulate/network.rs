@@ -32,6 +32,9 @@ impl Network {
         for delay_us in &mut delays_us {
             *delay_us = rng.u64(20..=self.delay_us_max);
         }
-        delays_us.into_iter().take(copies).map(move |delay_us| now + std::time::Duration::from_micros(delay_us))
+        delays_us
+            .into_iter()
+            .take(copies)
+            .map(move |delay_us| now + std::time::Duration::from_micros(delay_us))
     }
 }

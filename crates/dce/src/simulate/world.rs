@@ -68,11 +68,17 @@ impl Tally {
 
 /// Something that will happen.
 enum Happening {
-    Packet { from: SocketAddr, to: SocketAddr, bytes: Vec<u8> },
+    Packet {
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
     Call(CallSpec),
     Command(Command),
     /// The disk finishes writing what had been handed to it, in the life of the exchange that handed it over.
-    Commit { life: u64 },
+    Commit {
+        life: u64,
+    },
     Restart,
 }
 
@@ -233,7 +239,8 @@ impl World {
     }
 
     fn next_moment(&self) -> Option<Timestamp> {
-        let process = self.process.iter().flat_map(|process| [process.stack.next_deadline(), process.owner.next_due()]);
+        let process =
+            self.process.iter().flat_map(|process| [process.stack.next_deadline(), process.owner.next_due()]);
         let endpoints = [self.carrier.next_deadline(), self.targets.next_deadline()];
         let agenda = self.agenda.peek().map(|Reverse(scheduled)| scheduled.at);
         process.chain(endpoints).flatten().chain(agenda).min()
@@ -250,7 +257,9 @@ impl World {
         self.targets.tick(self.now);
         if let Some(process) = &mut self.process {
             process.stack.tick(self.now);
-            while let Some((call, input)) = self.process.as_mut().and_then(|process| process.owner.due(self.now)) {
+            while let Some((call, input)) =
+                self.process.as_mut().and_then(|process| process.owner.due(self.now))
+            {
                 self.input(call, input);
             }
         }
@@ -345,14 +354,16 @@ impl World {
     /// Starts the process from what is on disk.
     fn start_process(&mut self) {
         let policy = Policy::default();
-        let recovery = Owner::recover(self.disk.snapshot.clone(), policy, Arc::clone(&self.screening), self.now);
+        let recovery =
+            Owner::recover(self.disk.snapshot.clone(), policy, Arc::clone(&self.screening), self.now);
         for unit in &recovery.units {
             if self.write(unit) {
                 return self.crash();
             }
         }
         let stack = Stack::new(sip_config(self.addresses), self.rng.u64(..)).expect("a valid configuration");
-        self.process = Some(Process { owner: recovery.owner, stack, waiting: VecDeque::new(), is_writing: false });
+        self.process =
+            Some(Process { owner: recovery.owner, stack, waiting: VecDeque::new(), is_writing: false });
     }
 
     /// Carries packets and inputs until nobody has any more to say at this moment.
@@ -362,7 +373,9 @@ impl World {
             while let Some(output) = self.process.as_mut().and_then(|process| process.stack.poll_output()) {
                 is_quiet = false;
                 match output {
-                    stack::Output::Send { to, bytes } => self.send(self.addresses.exchange, to.address, bytes),
+                    stack::Output::Send { to, bytes } => {
+                        self.send(self.addresses.exchange, to.address, bytes);
+                    }
                     stack::Output::Input { call, input } => self.input(call, input),
                 }
             }
@@ -402,7 +415,9 @@ impl World {
 
     fn is_at_rest(&self) -> bool {
         let resting = |process: &Process| {
-            process.waiting.is_empty() && process.owner.book().calls().len() == 0 && process.stack.live_calls() == 0
+            process.waiting.is_empty()
+                && process.owner.book().calls().len() == 0
+                && process.stack.live_calls() == 0
         };
         self.agenda.is_empty()
             && self.carrier.calls_open() == 0

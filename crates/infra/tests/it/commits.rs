@@ -159,6 +159,25 @@ fn closing_finishes_what_was_submitted_and_refuses_the_rest() {
 }
 
 #[test]
+fn published_events_may_be_cleared_away_without_their_numbers_coming_back() {
+    let directory = Directory::new();
+    let store = directory.open();
+    marketplace(&store);
+    store.writer().commit(ringing(1, account_id(2))).expect("sound");
+    store.writer().commit(converted(1, account_id(2))).expect("sound");
+    drop(store);
+    let database = rusqlite::Connection::open(directory.database()).expect("a database");
+    let refused = database.execute("DELETE FROM outbox", []).expect_err("the last event stays").to_string();
+    assert_eq!(refused, "the last event stays: the next seq follows from it");
+    assert_eq!(database.execute("DELETE FROM outbox WHERE seq < 2", []).expect("published"), 1);
+    drop(database);
+    let store = directory.open();
+    store.writer().commit(ringing(2, account_id(2))).expect("sound");
+    let events = store.reader().events_after(0, 10).expect("readable");
+    assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
 fn history_cannot_be_rewritten() {
     let directory = Directory::new();
     let store = directory.open();

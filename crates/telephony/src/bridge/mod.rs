@@ -256,21 +256,20 @@ impl Bridge {
 
     /// Our 200 was never acknowledged.
     pub(crate) fn on_ack_missing(&mut self, invite: ServerId, cx: &mut Signalling, now: Timestamp) {
-        let is_first = invite == self.caller.server;
-        if !is_first && !self.relays.iter().any(|relay| relay.server == invite) {
-            return;
-        }
-        match &mut self.caller.state {
-            // The exchange has ended the call already.
-            CallerState::Answered { hang_up: Some(reason) } if is_first => {
-                let reason = reason.clone();
-                self.hang_up_caller(&reason, cx, now);
-            }
-            CallerState::Answered { .. } if is_first => {
-                self.caller.state = CallerState::Talking;
+        if invite != self.caller.server {
+            if self.relays.iter().any(|relay| relay.server == invite) {
                 self.lose_peer(cx, now);
             }
-            _ => self.lose_peer(cx, now),
+            return;
+        }
+        // A caller that sent BYE instead of ACK is gone already.
+        let CallerState::Answered { hang_up } = &self.caller.state else { return };
+        let hang_up = hang_up.clone();
+        self.caller.state = CallerState::Talking;
+        match hang_up {
+            // The exchange has ended the call already.
+            Some(reason) => self.hang_up_caller(&reason, cx, now),
+            None => self.lose_peer(cx, now),
         }
     }
 

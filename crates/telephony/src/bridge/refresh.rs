@@ -1,6 +1,6 @@
 //! Session timers of the two legs (RFC 4028): ours to refresh, or the peer's to be waited for.
 
-use super::relay::refuse_short_interval;
+use super::relay::{PendingInvite, refuse_short_interval};
 use super::{Bridge, CallerState, Side};
 use crate::field::read_number;
 use crate::header::Name;
@@ -46,13 +46,13 @@ impl Bridge {
 
     /// UPDATE where the peer takes it, else a re-INVITE with what the peer last had from us.
     fn refresh(&mut self, side: Side, cx: &mut Signalling, now: Timestamp) {
-        let invite_is_pending = self.pending_invite().is_some();
+        let relays_invite = matches!(self.pending_invite(), Some(PendingInvite::RelayedFrom(_)));
         let call = self.id;
         let Some(leg) = self.leg_mut(side) else { return };
-        if invite_is_pending || leg.refresh.is_some() {
+        let method = if leg.allows_update { Method::Update } else { Method::Invite };
+        if leg.refresh.is_some() || (relays_invite && method == Method::Invite) {
             return leg.timer.retry_refresh(REFRESH_RETRY_MS, now);
         }
-        let method = if leg.allows_update { Method::Update } else { Method::Invite };
         let mut request = leg.dialog.request(method.clone());
         cx.introduce(&mut request.headers, leg.peer);
         request.headers.push(Name::SessionExpires, leg.timer.offer());

@@ -19,6 +19,9 @@ use exchange::phone_number::CallerId;
 use exchange::time::Timestamp;
 use std::collections::VecDeque;
 
+/// A target does not ring for longer, whatever happens to the engine's ring timer (RFC 3261's timer C).
+const RINGING_MS_MAX: u64 = 600_000;
+
 /// The side we call.
 #[derive(Debug)]
 pub(super) struct TargetLeg {
@@ -33,7 +36,7 @@ pub(super) struct TargetLeg {
     /// The trunks not tried yet.
     further_trunks: VecDeque<Trunk>,
     caller: CallerId,
-    /// By when the trunk must have said anything at all.
+    /// By when the trunk must have said anything at all, later by when it must have come to a final response.
     trunk_deadline: Option<Timestamp>,
 }
 
@@ -179,7 +182,7 @@ impl Bridge {
             // Another fork of the INVITE answered as well.
             return false;
         }
-        target.trunk_deadline = None;
+        target.trunk_deadline = response.is_provisional().then(|| now.plus_ms(RINGING_MS_MAX));
         match response.status {
             503 => {
                 cx.trunks.refused(target.trunk.peer);

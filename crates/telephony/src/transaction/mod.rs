@@ -214,6 +214,11 @@ impl<O: Copy> Transactions<O> {
         self.deadlines.next()
     }
 
+    /// Whether this request came before and its transaction is still here.
+    pub fn is_repeat(&self, request: &Request) -> bool {
+        self.find_server(request, &request.method).is_some()
+    }
+
     /// Takes in one packet. A malformed request is answered where possible, and the error returned.
     pub fn receive_bytes(&mut self, bytes: &[u8], from: Peer, now: Timestamp) -> Result<(), ParseError> {
         match Message::parse(bytes) {

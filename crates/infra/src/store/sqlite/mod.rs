@@ -5,10 +5,12 @@ pub(super) mod read;
 mod directory;
 mod migrations;
 mod rows;
+mod checkpoint;
 mod load;
 pub(super) mod verify;
 
 use crate::store::StoreError;
+use checkpoint::Checkpointer;
 use directory::DirectoryLock;
 use exchange::snapshot::Snapshot;
 use read::Reader;
@@ -58,7 +60,8 @@ impl Default for StoreOptions {
 
 /// An open store. Dropping it finishes what was submitted and lets go of the directory.
 pub struct Store {
-    // In this order: the writer finishes first, the lock goes last.
+    // Dropped in this order: the writer finishes last but for the lock.
+    _checkpointer: Checkpointer,
     writer: WriterThread,
     reader: Reader,
     _lock: DirectoryLock,
@@ -75,8 +78,10 @@ impl Store {
             .and_then(|()| check_at_open(&connection, &path, options.check_at_open_mib_max));
         migrated.map_err(|error| name_path(error, &path))?;
         let reader = Reader::open(&path, options.read_connections, None)?;
+        connection
+            .pragma_update_and_check(None, "wal_autocheckpoint", checkpoint::LOG_PAGES_MAX, |_| Ok(()))?;
         let writer = WriterThread::start(connection, &path, options)?;
-        Ok(Self { writer, reader, _lock: lock })
+        Ok(Self { _checkpointer: Checkpointer::start(&path)?, writer, reader, _lock: lock })
     }
 
     /// Opens the store in `directory` for tools, while no server runs on it. Nothing is created or migrated.

@@ -136,17 +136,14 @@ impl Rows {
         }
         let from = self.ledger_row(connection, transfer.from)?;
         let to = self.ledger_row(connection, transfer.to)?;
-        let call = transfer.reason.call().map(|call| *call.0.as_bytes());
-        let sql =
-            "INSERT INTO transfers (reason, from_ledger, to_ledger, amount_micros, at, call, journal_seq)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let sql = "INSERT INTO transfers (reason, from_ledger, to_ledger, amount_micros, at, journal_seq)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let written = connection.prepare_cached(sql)?.execute(params![
             reason,
             from,
             to,
             amount.0,
             transfer.at.0,
-            call,
             journal_seq
         ]);
         if let Err(error) = written {

@@ -1,0 +1,226 @@
+//! `dce bench settle`: how many calls a second can be settled durably, through the real core and the real store.
+
+use super::percentiles::Percentiles;
+use crate::failure::Failure;
+use engine::{Decided, Owner};
+use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
+use exchange::call::Arrival;
+use exchange::compliance::screening::Screening;
+use exchange::effect::{Command, Input};
+use exchange::id::{AccountId, BidProfileId, CallId};
+use exchange::ledger::money::{Currency, Micros};
+use exchange::phone_number::CallerId;
+use exchange::policy::Policy;
+use exchange::schedule::{Schedule, ZoneName};
+use exchange::snapshot::Snapshot;
+use exchange::time::Timestamp;
+use exchange::tracking_number::{CallOrigin, TrackingNumber};
+use infra::store::{CommitResult, OnDurable, Store, StoreOptions, UnitOfWork, Writer};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+const SELLER: AccountId = AccountId(Uuid::from_u128(1));
+const BUYERS: u128 = 100;
+const CALLED: &str = "+18005550100";
+/// 2026-07-01T17:00:00Z.
+const START: Timestamp = Timestamp(1_782_925_200_000_000);
+/// How long the disk is asked for bare syncs.
+const SYNC_PROBE: Duration = Duration::from_secs(2);
+
+/// What was measured. A settlement is one unit of work: payout, margin, call, usage, two events and its journal entry.
+#[derive(Debug, Serialize)]
+pub(super) struct SettleFigures {
+    calls: usize,
+    in_flight: usize,
+    settlements_per_s: f64,
+    /// Syncs of the store while it settled.
+    fsyncs_per_s: f64,
+    settlements_per_fsync: f64,
+    /// From handing a settlement to the store until it was durable.
+    p50_ms: f64,
+    p99_ms: f64,
+    /// The yardstick: one 4 KiB append and one sync after the other, in the same directory: what one sync for each
+    /// settlement could reach at best.
+    bare_fsyncs_per_s: f64,
+    /// Violations found by the audit of the books afterwards.
+    violations: u64,
+}
+
+/// Connects `calls` calls, then settles them all, keeping `in_flight` of them waiting for the disk.
+pub(super) fn run(calls: usize, in_flight: usize) -> Result<SettleFigures, Failure> {
+    if calls == 0 || in_flight == 0 {
+        return Err(Failure::usage("--calls and --in-flight must be at least 1"));
+    }
+    let directory =
+        tempfile::tempdir().map_err(|error| Failure::environment(format!("temporary directory: {error}")))?;
+    let bare_fsyncs_per_s = bare_fsyncs_per_s(directory.path())
+        .map_err(|error| Failure::environment(format!("{}: {error}", directory.path().display())))?;
+    let store = Store::open(directory.path(), &StoreOptions::default())?;
+    let mut owner = open_market(&store);
+    for index in 0..calls {
+        connect(&mut owner, &store.writer(), call(index), index);
+    }
+    store.writer().commit(UnitOfWork::default())?;
+
+    let (_, syncs_before) = store.writer().units_and_syncs();
+    let started = Instant::now();
+    let latencies_us = settle_all(&mut owner, &store.writer(), calls, in_flight)?;
+    let took_s = started.elapsed().as_secs_f64();
+    let (_, syncs_after) = store.writer().units_and_syncs();
+    let syncs = (syncs_after - syncs_before) as f64;
+    let violations = store.reader().verify()?.violations_total;
+    let Percentiles { p50, p99 } = Percentiles::of(latencies_us, 1_000.0);
+    Ok(SettleFigures {
+        calls,
+        in_flight,
+        settlements_per_s: calls as f64 / took_s,
+        fsyncs_per_s: syncs / took_s,
+        settlements_per_fsync: calls as f64 / syncs.max(1.0),
+        p50_ms: p50,
+        p99_ms: p99,
+        bare_fsyncs_per_s,
+        violations,
+    })
+}
+
+/// Hangs up call after call, never more than `in_flight` of them not yet durable; microseconds each took to be.
+fn settle_all(
+    owner: &mut Owner,
+    writer: &Writer,
+    calls: usize,
+    in_flight: usize,
+) -> Result<Vec<u64>, Failure> {
+    let (told, durable): (Sender<Instant>, Receiver<Instant>) = channel();
+    let mut latencies_us = Vec::with_capacity(calls);
+    let mut take = || -> Result<(), Failure> {
+        let submitted = durable.recv().map_err(|_| Failure::environment("the store stopped"))?;
+        latencies_us.push(u64::try_from(submitted.elapsed().as_micros()).unwrap_or(u64::MAX));
+        Ok(())
+    };
+    for index in 0..calls {
+        if index >= in_flight {
+            take()?;
+        }
+        let now = START.plus_ms(100_000_000 + index as u64);
+        let decided = owner.call(call(index), Input::CallerHungUp, now).expect("a connected call");
+        let (told, submitted) = (told.clone(), Instant::now());
+        submit(writer, decided.unit, move || told.send(submitted).expect("the benchmark listens"));
+    }
+    for _ in 0..calls.min(in_flight) {
+        take()?;
+    }
+    Ok(latencies_us)
+}
+
+fn submit(writer: &Writer, unit: UnitOfWork, told: impl FnOnce() + Send + 'static) {
+    let on_durable = OnDurable::new(move |result| {
+        assert_eq!(result, CommitResult::Durable, "every unit of the benchmark can be written");
+        told();
+    });
+    writer.submit_blocking(unit, on_durable).expect("the store runs");
+}
+
+fn connect(owner: &mut Owner, writer: &Writer, call: CallId, index: usize) {
+    // A caller of its own for every call, and time between them, so that none is refused as a repeat.
+    let caller = format!("+1212{:07}", 2_000_000 + index % 8_000_000);
+    let arrival = Arrival {
+        called: CALLED.parse().expect("a number"),
+        caller: CallerId::from_user_part(&caller),
+        trunk: "carrier".to_owned(),
+        stated_state: None,
+    };
+    let now = START.plus_ms(index as u64);
+    for input in [Input::Arrived(arrival), Input::TargetAnswered { attempt: 1 }] {
+        let Decided { unit, .. } = owner.call(call, input, now).expect("a legal input");
+        submit(writer, unit, || {});
+    }
+}
+
+fn call(index: usize) -> CallId {
+    CallId(Uuid::from_u128(index as u128 + 1))
+}
+
+fn buyer(index: u128) -> AccountId {
+    AccountId(Uuid::from_u128(1_000 + index))
+}
+
+fn open_market(store: &Store) -> Owner {
+    let policy = Policy::default();
+    let screening = Arc::new(Screening::new(policy.screening.clone()).expect("the shipped rules are sound"));
+    let mut owner = Owner::recover(Snapshot::default(), policy, screening, START).owner;
+    let account = |id, kind| Account {
+        id,
+        kind,
+        name: "a trader".to_owned(),
+        status: AccountStatus::Active,
+        time_zone: ZoneName::default(),
+        currency: Currency::USD,
+        credit_limit_micros: Micros::ZERO,
+        opened_at: START,
+    };
+    let number = TrackingNumber {
+        number: CALLED.parse().expect("a number"),
+        seller: SELLER,
+        vertical: "roofing".to_owned(),
+        origin: CallOrigin::OrganicInbound,
+        floor_micros: Micros::ZERO,
+        payout_basis_points: 7_000,
+        tags: BTreeMap::new(),
+        active: true,
+    };
+    let mut commands = vec![
+        Command::OpenAccount { account: account(SELLER, AccountKind::Seller) },
+        Command::PutTrackingNumber { number },
+    ];
+    for index in 0..BUYERS {
+        let id = buyer(index);
+        commands.push(Command::OpenAccount { account: account(id, AccountKind::Buyer) });
+        let amount_micros = Micros::units(1_000_000);
+        commands.push(Command::Deposit { account: id, amount_micros, reference: "opening".to_owned() });
+        commands.push(Command::PutBidProfile { bid: Box::new(bid(index)) });
+    }
+    for command in commands {
+        let unit = owner.command(command, START).expect("a valid command");
+        submit(&store.writer(), unit, || {});
+    }
+    owner
+}
+
+/// Each buyer bids the same and takes so many calls that money moves in many accounts.
+fn bid(index: u128) -> BidProfile {
+    BidProfile {
+        id: BidProfileId(Uuid::from_u128(1_000_000 + index)),
+        buyer: buyer(index),
+        name: format!("bid {index}"),
+        status: BidStatus::Active,
+        price: Price::PerCall { amount_micros: Micros::units(30) },
+        conversion: Conversion { min_connected_s: 90 },
+        criteria: Criteria { vertical: "roofing".to_owned(), ..Criteria::default() },
+        schedule: Schedule::default(),
+        caps: Caps { concurrent_calls: Some(1_000), ..Caps::default() },
+        priority: 1,
+        destination: Destination { sip_uris: vec!["sip:target@127.0.0.1:5090".to_owned()] },
+        ring_timeout_ms: None,
+        max_call_s: None,
+    }
+}
+
+/// Appends and syncs one page at a time for a while.
+fn bare_fsyncs_per_s(directory: &std::path::Path) -> std::io::Result<f64> {
+    let mut file = std::fs::File::create(directory.join("yardstick"))?;
+    let page = [0_u8; 4_096];
+    let started = Instant::now();
+    let mut syncs = 0_u32;
+    while started.elapsed() < SYNC_PROBE {
+        file.write_all(&page)?;
+        file.sync_data()?;
+        syncs += 1;
+    }
+    Ok(f64::from(syncs) / started.elapsed().as_secs_f64())
+}

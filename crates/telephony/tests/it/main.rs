@@ -1,0 +1,12 @@
+//! The SIP side as its peers see it.
+
+mod world;
+mod admission;
+mod ringing;
+mod ending;
+mod dialogs;
+mod session_timers;
+mod loss;
+mod torture;
+mod fuzz;
+mod server;
