@@ -166,7 +166,11 @@ mod tests {
         ];
         for (answered, end, bridged, agrees) in cases {
             let lines = lines(&[call(bridged)], &traffic(answered, end));
-            assert_eq!(lines.is_empty(), agrees, "answered {answered}, {end:?}, bridged {bridged}: {lines:?}");
+            assert_eq!(
+                lines.is_empty(),
+                agrees,
+                "answered {answered}, {end:?}, bridged {bridged}: {lines:?}"
+            );
         }
     }
 
