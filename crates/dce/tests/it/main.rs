@@ -2,6 +2,7 @@
 
 mod binary;
 mod config;
+mod demo;
 mod keys;
 mod serve;
 mod usage;
