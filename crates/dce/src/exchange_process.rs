@@ -2,11 +2,12 @@
 
 use crate::config::{Config, DataConfig};
 use crate::failure::Failure;
+use crate::sip_metrics;
 use engine::{Engine, EngineThread};
 use exchange::effect::Action;
 use exchange::id::CallId;
 use gateway::{Dependencies, HttpServer, Probe};
-use infra::store::{Reader, Store, StoreOptions, Writer};
+use infra::store::{Reader, Store, StoreHealth, StoreOptions, Writer};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How often metrics are moved out of the recorder's queues, so that they cannot grow when nobody looks.
-const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// How often SIP's counters are shown, and metrics moved out of the recorder's queues, so that these cannot grow when
+/// nobody looks.
+const METRICS_UPKEEP: Duration = Duration::from_secs(1);
 
 /// How often live calls are counted while they drain.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
@@ -111,8 +113,8 @@ impl ExchangeProcess {
     }
 
     /// Takes no new calls, lets live ones go on for at most `drain_timeout`, ends the rest in good order, and returns when
-    /// everything is on disk.
-    pub(crate) async fn stop(self, drain_timeout: Duration) {
+    /// everything is on disk; or says that the disk refuses it.
+    pub(crate) async fn stop(self, drain_timeout: Duration) -> Result<(), Failure> {
         self.draining.store(true, Ordering::Relaxed);
         self.sip.drain().await;
         let live_calls = self.drain(drain_timeout).await;
@@ -126,7 +128,14 @@ impl ExchangeProcess {
         self.sip.shutdown().await;
         self.http.stop().await;
         self.metrics_upkeep.abort();
+        let health = self.engine.status().store;
         drop(self.store);
+        match health {
+            StoreHealth::Healthy => Ok(()),
+            StoreHealth::Failing { error, .. } => Err(Failure::environment(format!(
+                "{error}; what was acknowledged is on disk, what was waiting is not"
+            ))),
+        }
     }
 
     /// Waits for live calls to end; how many have not.
@@ -180,35 +189,8 @@ async fn keep_up(metrics: PrometheusHandle, sip: watch::Receiver<ServerStatus>) 
     let mut ticks = tokio::time::interval(METRICS_UPKEEP);
     loop {
         ticks.tick().await;
-        record_sip(*sip.borrow());
+        sip_metrics::show(&sip.borrow());
         metrics.run_upkeep();
-    }
-}
-
-/// Puts telephony's own counts among the metrics.
-fn record_sip(status: ServerStatus) {
-    let ServerStatus { live_calls, sip, transport } = status;
-    metrics::gauge!("dce_sip_live_calls").set(live_calls as f64);
-    let counts = [
-        ("messages_received", sip.messages_received),
-        ("malformed", sip.malformed),
-        ("invites", sip.invites),
-        ("refused_unknown_trunk", sip.refused_unknown_trunk),
-        ("refused_no_number", sip.refused_no_number),
-        ("refused_overload", sip.refused_overload),
-        ("refused_other", sip.refused_other),
-        ("trunk_failovers", sip.trunk_failovers),
-        ("unusable_uris", sip.unusable_uris),
-        ("peers_lost", sip.peers_lost),
-        ("engine_silent", sip.engine_silent),
-        ("datagrams_dropped", transport.datagrams_dropped),
-        ("datagrams_unsent", transport.datagrams_unsent),
-        ("streams_unreadable", transport.streams_unreadable),
-        ("streams_too_slow", transport.streams_too_slow),
-        ("connections_refused", transport.connections_refused),
-    ];
-    for (what, count) in counts {
-        metrics::counter!("dce_sip_total", "what" => what).absolute(count);
     }
 }
 

@@ -5,6 +5,7 @@ mod failure;
 mod config;
 mod config_command;
 mod log;
+mod sip_metrics;
 mod exchange_process;
 mod serve;
 mod key;

@@ -37,7 +37,8 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     let drain_timeout_s = config.shutdown.drain_timeout_s;
     tracing::info!(signal = name, drain_timeout_s, "stopping: no new calls; signal again to end at once");
     tokio::select! {
-        () = exchange.stop(Duration::from_secs(drain_timeout_s)) => {
+        stopped = exchange.stop(Duration::from_secs(drain_timeout_s)) => {
+            stopped?;
             tracing::info!("stopped; everything is on disk");
             Ok(())
         }

@@ -12,7 +12,7 @@ mod callers;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use callers::{Caller, Callers};
+pub(crate) use callers::Callers;
 
 use exchange::account::Account;
 use exchange::bid::{BidProfile, State};

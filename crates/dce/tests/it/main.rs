@@ -1,8 +1,17 @@
 //! The `dce` binary, run as people run it.
 
 mod binary;
+mod patience;
 mod config;
 mod demo;
 mod keys;
 mod serve;
 mod usage;
+mod exchange;
+mod marketplace;
+mod sipp;
+mod calls;
+mod refusals;
+mod vanished;
+mod flood;
+mod bad_days;

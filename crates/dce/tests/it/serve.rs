@@ -2,7 +2,7 @@
 
 use crate::binary::{dce, directory, run};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -86,28 +86,4 @@ fn it_serves_a_key_made_before_and_stops_on_a_signal() {
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("everything is on disk"), "{log}");
     assert_eq!(run(&directory, &["verify"]).code, Some(0));
-}
-
-#[test]
-fn a_port_in_use_is_one_line() {
-    let directory = directory();
-    let http = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let http = (http.local_addr().expect("bound").to_string(), http);
-    let sip = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let sip = (format!("udp://{}", sip.local_addr().expect("bound")), sip);
-    let http_line =
-        format!("dce: http.listen {}: the port is in use; stop what uses it, or set another port\n", http.0);
-    let sip_line = format!(
-        "dce: sip.listen: {} is in use; stop the program that listens there, or change sip.listen\n",
-        sip.0
-    );
-    for (setting, expected) in
-        [(format!("http.listen={}", http.0), http_line), (format!("sip.listen={}", sip.0), sip_line)]
-    {
-        let mut arguments = vec!["serve", "--set", "log.level=error"];
-        arguments.extend(ANY_PORTS);
-        arguments.extend(["--set", &setting]);
-        let ran = run(&directory, &arguments);
-        assert_eq!((ran.code, ran.stderr), (Some(3), expected));
-    }
 }
