@@ -1,5 +1,6 @@
 //! The command line: what can be asked of `dce`.
 
+use crate::demo::DemoArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -16,9 +17,12 @@ pub(crate) struct CommandLine {
 
 const AFTER_HELP: &str = "\
 Start here:
+  dce demo                                             see it all work, on this machine
   dce config example > dce.toml                        a documented configuration
   dce key create --name me --role admin                an API key for the first request
   dce serve --config dce.toml                          the exchange itself
+
+Settings: flags win over the environment (DCE_SECTION__KEY), which wins over the file, which wins over the defaults.
 
 Exit codes:
   0    done
@@ -84,6 +88,13 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// See it all work: an exchange on this machine, a marketplace, and calls over real sockets
+    ///
+    /// Starts the exchange on free loopback ports with 220 buyers, 2,200 bid profiles and 500 tracking numbers, plays
+    /// consumers and call centres (answering, busy, ringing out, hanging up early), shows what the calls came to with one
+    /// receipt in full, and audits the books against what both sides saw. Exits with 1 when anything is off.
+    #[command(after_help = "Examples:\n  dce demo\n  dce demo --calls 500 --cps 100 --format json")]
+    Demo(DemoArguments),
     /// Play seeded worlds in virtual time: bad networks, crashes, vanishing peers
     ///
     /// The engine and the signalling are the real ones; the network loses, doubles and reorders packets, and the process
@@ -100,6 +111,9 @@ pub(crate) enum Command {
         /// Calls in each world
         #[arg(long, default_value_t = 20)]
         calls: u32,
+        /// First show every packet of the first seed's world
+        #[arg(long)]
+        trace: bool,
         /// For people or for machines
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,

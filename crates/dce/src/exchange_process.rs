@@ -7,7 +7,7 @@ use engine::{Engine, EngineThread};
 use exchange::effect::Action;
 use exchange::id::CallId;
 use gateway::{Dependencies, HttpServer, Probe};
-use infra::store::{Store, StoreHealth, StoreOptions};
+use infra::store::{Reader, Store, StoreHealth, StoreOptions, Writer};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -90,6 +90,26 @@ impl ExchangeProcess {
     /// Where calls are taken.
     pub(crate) fn sip_addresses(&self) -> &[Peer] {
         self.sip.local_addresses()
+    }
+
+    /// What changes the marketplace.
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine.clone()
+    }
+
+    /// What reads the books.
+    pub(crate) fn reader(&self) -> Reader {
+        self.store.reader()
+    }
+
+    /// What API keys are written with.
+    pub(crate) fn writer(&self) -> Writer {
+        self.store.writer()
+    }
+
+    /// Calls that the book or the signalling still has.
+    pub(crate) fn live_calls(&self) -> usize {
+        self.engine.status().live_calls.max(self.sip.live_calls())
     }
 
     /// Takes no new calls, lets live ones go on for at most `drain_timeout`, ends the rest in good order, and returns when

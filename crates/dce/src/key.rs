@@ -8,7 +8,7 @@ use exchange::account::AccountKind;
 use exchange::id::AccountId;
 use exchange::time::Timestamp;
 use gateway::{ApiKeyText, RoleKind};
-use infra::store::{ApiKey, Page, Reader, Store, StoreError, StoreOptions};
+use infra::store::{ApiKey, Page, Reader, Store, StoreError, StoreOptions, Writer};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -48,6 +48,17 @@ fn create(directory: &Path, name: &str, role: RoleName, account: Option<&str>) -
         account.map_err(|error| Failure::usage(format!("--account: {error}; give an account's id")))?;
     let store = open(directory)?;
     check_account(&store.reader(), role, account)?;
+    let text = mint(&store.writer(), name, role, account)?;
+    print(&format!("{text}\n"))
+}
+
+/// Makes a key and keeps its hash. `account` is one of the role's kind, or none.
+pub(crate) fn mint(
+    writer: &Writer,
+    name: &str,
+    role: RoleKind,
+    account: Option<AccountId>,
+) -> Result<ApiKeyText, Failure> {
     let text = ApiKeyText::mint().map_err(|error| Failure::environment(error.to_string()))?;
     let key = ApiKey {
         id: text.id,
@@ -57,8 +68,8 @@ fn create(directory: &Path, name: &str, role: RoleName, account: Option<&str>) -
         created_at: now(),
         revoked_at: None,
     };
-    store.writer().insert_api_key(key, text.secret_hash())?;
-    print(&format!("{text}\n"))
+    writer.insert_api_key(key, text.secret_hash())?;
+    Ok(text)
 }
 
 /// A buyer's or seller's key names an account of that kind, other keys none.

@@ -1,6 +1,7 @@
 //! Logs: `tracing` to stderr.
 
 use crate::config::{LogConfig, LogFormat};
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
@@ -8,6 +9,7 @@ use tracing_subscriber::fmt::SubscriberBuilder;
 pub(crate) fn start(config: &LogConfig) {
     let filter = config.level.parse::<EnvFilter>().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = SubscriberBuilder::default().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = builder.with_ansi(std::io::stderr().is_terminal());
     // Only fails when logging has been started already, as in tests.
     let _ = match config.format {
         LogFormat::Text => builder.try_init(),

@@ -10,6 +10,8 @@ mod exchange_process;
 mod serve;
 mod key;
 mod verify;
+mod marketplace;
+mod demo;
 mod simulate;
 mod bench;
 
@@ -41,8 +43,9 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
         Command::Key(command) => key::run(&load()?.config.data.directory, command).map_err(one),
         Command::Verify { format } => verify::run(&load()?.config.data.directory, *format).map_err(one),
         Command::Config(command) => config_command::run(command, load),
-        Command::Simulate { seeds, first_seed, calls, format } => {
-            simulate::run(*first_seed, *seeds, *calls, *format).map_err(one)
+        Command::Demo(arguments) => demo::run(arguments).map_err(one),
+        Command::Simulate { seeds, first_seed, calls, trace, format } => {
+            simulate::run(*first_seed, *seeds, *calls, *trace, *format).map_err(one)
         }
         Command::Bench(command) => bench::run(command).map_err(one),
         Command::Completions { shell } => {

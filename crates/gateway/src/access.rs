@@ -15,7 +15,7 @@ use axum::response::Response;
 use exchange::id::AccountId;
 use infra::store::ApiKey;
 use serde::{Deserialize, Serialize};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Instant;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -188,23 +188,28 @@ async fn authenticate(
     headers: &HeaderMap,
     from: Option<IpAddr>,
 ) -> Result<Principal, Problem> {
-    let now = Instant::now();
+    let Some(credentials) = headers.get(header::AUTHORIZATION) else {
+        return Err(Problem::new(Kind::NotAuthenticated, "send Authorization: Bearer dce_..."));
+    };
+    if let Some(principal) = find(gateway, credentials).await? {
+        return Ok(principal);
+    }
+    // Right keys are heard from such an address all the same: behind a proxy, many clients share one.
     if let Some(from) = from
-        && let Verdict::Waits { for_ } = gateway.wrong_keys().peek(from, now)
+        && let Verdict::Waits { for_ } = gateway.wrong_keys().take(network(from), Instant::now())
     {
         let detail = "too many wrong API keys from this address; wait for as long as Retry-After says";
         return Err(Problem::new(Kind::RateLimited, detail).with_retry_after_s(whole_seconds(for_)));
     }
-    let Some(credentials) = headers.get(header::AUTHORIZATION) else {
-        return Err(Problem::new(Kind::NotAuthenticated, "send Authorization: Bearer dce_..."));
-    };
-    let found = find(gateway, credentials).await?;
-    if let (None, Some(from)) = (found, from) {
-        gateway.wrong_keys().take(from, now);
+    Err(Problem::new(Kind::NotAuthenticated, "the API key is unknown or revoked; use one that is not"))
+}
+
+/// What one attacker has at least: an IPv4 address, or a /64 of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
-    found.ok_or_else(|| {
-        Problem::new(Kind::NotAuthenticated, "the API key is unknown or revoked; use one that is not")
-    })
 }
 
 async fn find(gateway: &Gateway, credentials: &HeaderValue) -> Result<Option<Principal>, Problem> {
@@ -271,6 +276,18 @@ mod tests {
                 revoked_at: None,
             };
             assert_eq!(Role::read(&key), expected, "{role} {account:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_count_by_network() {
+        let cases = [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ];
+        for (address, expected) in cases {
+            assert_eq!(network(address.parse().expect("an address")).to_string(), expected);
         }
     }
 

@@ -21,7 +21,7 @@ pub struct HttpConfig {
     pub requests_per_minute: u32,
     /// Requests each API key may send at once after a pause.
     pub requests_burst: u32,
-    /// Wrong API keys one address may try a minute before it is answered with 429 unheard.
+    /// Wrong API keys one address may try a minute before it is told to wait with 429. Right keys are not.
     pub wrong_keys_per_minute: u32,
 }
 

@@ -47,15 +47,6 @@ impl<K: Hash + Eq> Rates<K> {
 
     /// Counts one request if it may pass.
     pub(crate) fn take(&self, key: K, now: Instant) -> Verdict {
-        self.ask(key, now, true)
-    }
-
-    /// Asks without counting.
-    pub(crate) fn peek(&self, key: K, now: Instant) -> Verdict {
-        self.ask(key, now, false)
-    }
-
-    fn ask(&self, key: K, now: Instant, count: bool) -> Verdict {
         let mut cells = self.at_rest.lock().unwrap_or_else(PoisonError::into_inner);
         if cells.len() >= CELLS_MAX && !cells.contains_key(&key) {
             cells.retain(|_, at_rest| *at_rest > now);
@@ -70,9 +61,7 @@ impl<K: Hash + Eq> Rates<K> {
         let Some(left) = tolerance.checked_sub(ahead) else {
             return Verdict::Waits { for_: ahead.saturating_sub(tolerance) };
         };
-        if count {
-            cells.insert(key, after);
-        }
+        cells.insert(key, after);
         let room = left.as_nanos() / self.interval.as_nanos().max(1);
         Verdict::Passes { remaining: u32::try_from(room).unwrap_or(u32::MAX) }
     }
@@ -100,17 +89,6 @@ mod tests {
             assert_eq!(rates.take("key", at(second)), expected, "step {step}");
         }
         assert_eq!(rates.take("another", at(60)), Verdict::Passes { remaining: 2 }, "keys are apart");
-    }
-
-    #[test]
-    fn peeking_counts_nothing() {
-        let rates = Rates::new(60, 1);
-        let now = Instant::now();
-        for _ in 0..3 {
-            assert_eq!(rates.peek("key", now), Verdict::Passes { remaining: 0 });
-        }
-        rates.take("key", now);
-        assert_eq!(rates.peek("key", now), Verdict::Waits { for_: Duration::from_secs(1) });
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What every handler is given: the engine, the store, the limits.
 
 use crate::config::HttpConfig;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::rate::Rates;
 use engine::Engine;
 use exchange::time::Timestamp;
-use infra::store::{Reader, StoreError, Writer};
+use infra::store::{Reader, StoreError, StoreHealth, Writer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -97,6 +97,13 @@ impl Gateway {
         write: impl FnOnce(&Writer) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Problem> {
         let writer = self.0.dependencies.writer.clone();
+        // It would wait until the disk is well again, with a thread.
+        if writer.health() != StoreHealth::Healthy {
+            return Err(Problem::new(
+                Kind::Overloaded,
+                "the store cannot write now; try again in a few seconds",
+            ));
+        }
         let written = tokio::task::spawn_blocking(move || write(&writer)).await;
         written.map_err(|error| Problem::internal(&error))?.map_err(Problem::from)
     }

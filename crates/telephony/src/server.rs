@@ -98,7 +98,7 @@ impl SipServer {
         *self.status.borrow()
     }
 
-    /// For whoever looks at it now and then.
+    /// How it is doing, from now on, for whoever reports it.
     pub fn watch(&self) -> watch::Receiver<ServerStatus> {
         self.status.clone()
     }

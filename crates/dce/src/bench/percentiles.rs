@@ -2,11 +2,15 @@
 
 use serde::Serialize;
 
-/// The median and the ninety-ninth percentile, in the unit that the field's name says.
+/// Percentiles in the unit that the field's name says. Reports for machines have the first two.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Percentiles {
     pub(crate) p50: f64,
     pub(crate) p99: f64,
+    #[serde(skip)]
+    pub(crate) p90: f64,
+    #[serde(skip)]
+    pub(crate) max: f64,
 }
 
 impl Percentiles {
@@ -22,7 +26,7 @@ impl Percentiles {
             let rank = (values.len() * percent).div_ceil(100).max(1);
             values.get(rank - 1).map_or(0.0, |value| *value as f64 / unit)
         };
-        Self { p50: at(50), p99: at(99) }
+        Self { p50: at(50), p99: at(99), p90: at(90), max: at(100) }
     }
 }
 
@@ -32,9 +36,12 @@ mod tests {
 
     #[test]
     fn percentiles_are_values_that_occurred() {
-        let percentiles = Percentiles::of((1..=200).rev().collect(), 1.0);
-        assert_eq!(format!("{percentiles:?}"), "Percentiles { p50: 100.0, p99: 198.0 }");
-        assert_eq!(format!("{:?}", Percentiles::of(vec![], 1.0)), "Percentiles { p50: 0.0, p99: 0.0 }");
-        assert_eq!(format!("{:?}", Percentiles::of(vec![7], 1.0)), "Percentiles { p50: 7.0, p99: 7.0 }");
+        let of = |values| {
+            let Percentiles { p50, p90, p99, max } = Percentiles::of(values, 1.0);
+            format!("{p50} {p90} {p99} {max}")
+        };
+        assert_eq!(of((1..=200).rev().collect()), "100 180 198 200");
+        assert_eq!(of(vec![]), "0 0 0 0");
+        assert_eq!(of(vec![7]), "7 7 7 7");
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn run(calls: usize, in_flight: usize) -> Result<SettleFigures, Failu
     let (_, syncs_after) = store.writer().units_and_syncs();
     let syncs = (syncs_after - syncs_before) as f64;
     let violations = store.reader().verify()?.violations_total;
-    let Percentiles { p50, p99 } = Percentiles::of(latencies_us, 1_000.0);
+    let Percentiles { p50, p99, .. } = Percentiles::of(latencies_us, 1_000.0);
     Ok(SettleFigures {
         calls,
         in_flight,

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub(crate) struct Sources {
     /// A TOML file.
     pub(crate) file: Option<PathBuf>,
-    /// The process's environment; only `DCE_SECTION__KEY` counts.
+    /// The process's environment; only `DCE_` variables count.
     pub(crate) environment: Vec<(String, String)>,
     /// Flags: what the flag is called, the key it sets, the value.
     pub(crate) flags: Vec<(String, String, String)>,
@@ -66,9 +66,9 @@ fn gather(sources: &Sources, known: &Value) -> Result<(Vec<Setting>, Vec<Misfit>
     }
     let variables = sources.environment.iter().filter_map(|(variable, text)| {
         let key = variable.strip_prefix("DCE_")?.to_ascii_lowercase().replace("__", ".");
-        // Others, such as DCE_CONFIG, are flags' own variables.
         let source = Source::Environment { variable: variable.clone() };
-        key.contains('.').then_some((key, text, source))
+        // The one that belongs to a flag, --config.
+        (key != "config").then_some((key, text, source))
     });
     let flags = sources
         .flags

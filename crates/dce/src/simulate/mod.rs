@@ -44,7 +44,18 @@ struct Failure {
 }
 
 /// Plays the worlds, prints what they came to, and fails when a promise was broken.
-pub(crate) fn run(first_seed: u64, seeds: u64, calls: u32, format: Format) -> Result<(), failure::Failure> {
+pub(crate) fn run(
+    first_seed: u64,
+    seeds: u64,
+    calls: u32,
+    trace: bool,
+    format: Format,
+) -> Result<(), failure::Failure> {
+    if trace {
+        let screening =
+            Arc::new(Screening::new(Policy::default().screening).expect("the shipped rules are sound"));
+        world::play(first_seed, calls, &screening, true);
+    }
     let progress = ProgressBar::new(seeds).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} worlds, {eta} left").expect("a valid template"),
     );
@@ -128,10 +139,10 @@ impl std::fmt::Display for Simulation {
 }
 
 fn play(seed: u64, calls: u32, screening: &Arc<Screening>, twice: bool, tally: &mut Tally) -> Vec<String> {
-    let verdict = world::play(seed, calls, screening);
+    let verdict = world::play(seed, calls, screening, false);
     tally.add(&verdict.tally);
     let mut violations = verdict.violations;
-    if twice && world::play(seed, calls, screening).digest != verdict.digest {
+    if twice && world::play(seed, calls, screening, false).digest != verdict.digest {
         violations
             .push("the same seed gave another world: something does not follow from the seed".to_owned());
     }

@@ -109,6 +109,8 @@ pub(super) struct World {
     digest: DefaultHasher,
     tally: Tally,
     violations: Vec<String>,
+    /// Whether packets are shown as they arrive.
+    trace: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -142,8 +144,9 @@ impl Ord for Scheduled {
 }
 
 /// Plays one seed to its end.
-pub(super) fn play(seed: u64, calls: u32, screening: &Arc<Screening>) -> Verdict {
+pub(super) fn play(seed: u64, calls: u32, screening: &Arc<Screening>, trace: bool) -> Verdict {
     let mut world = World::new(seed, calls, screening);
+    world.trace = trace;
     let mut steps = 0;
     while let Some(next) = world.next_moment() {
         if next > START.plus_ms(REST_MS) {
@@ -189,6 +192,7 @@ impl World {
             digest: DefaultHasher::new(),
             tally: Tally { calls: u64::from(calls), ..Tally::default() },
             violations: Vec::new(),
+            trace: false,
             rng,
         };
         world.start_process();
@@ -270,6 +274,9 @@ impl World {
         match what {
             Happening::Packet { from, to, bytes } => {
                 bytes.hash(&mut self.digest);
+                if self.trace {
+                    self.show_packet(from, to, &bytes);
+                }
                 if to == self.addresses.carrier {
                     self.carrier.receive(&bytes, from, self.now);
                 } else if to == self.addresses.targets {
@@ -405,6 +412,21 @@ impl World {
         for at in arrivals {
             self.schedule(at, Happening::Packet { from, to, bytes: bytes.clone() });
         }
+    }
+
+    /// One line for each packet: when, between whom, its first line and the call it belongs to.
+    fn show_packet(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        let name = |address| match address {
+            _ if address == self.addresses.carrier => "carrier",
+            _ if address == self.addresses.targets => "targets",
+            _ => "exchange",
+        };
+        let text = String::from_utf8_lossy(bytes);
+        let field = |wanted: &str| text.lines().find(|line| line.starts_with(wanted)).unwrap_or_default();
+        let at_ms = self.now.ms_since(START);
+        let (first, call_id, cseq) =
+            (text.lines().next().unwrap_or_default(), field("Call-ID"), field("CSeq"));
+        println!("{at_ms:>9} ms {} -> {}: {first} | {call_id} | {cseq}", name(from), name(to));
     }
 
     fn note(&mut self, report: CallReport) {

@@ -83,7 +83,10 @@ no_bidder_status = 404
     std::fs::write(directory.path().join("dce.toml"), file).expect("writable");
     let mut command =
         dce(&directory, &["config", "check", "--config", "dce.toml", "--set", "policy.route_plan_max=300"]);
-    command.env("DCE_HTTP__LISTEN", "localhost,127.0.0.1:0").env("DCE_HTP__LISTEN", "x");
+    command
+        .env("DCE_HTTP__LISTEN", "localhost,127.0.0.1:0")
+        .env("DCE_HTP__LISTEN", "x")
+        .env("DCE_LISTEN", "x");
     let checked = Ran::from(command.output().expect("the binary runs"));
     assert_eq!(checked.code, Some(2));
     let lines: Vec<&str> = checked.stderr.lines().collect();
@@ -97,6 +100,7 @@ no_bidder_status = 404
         "dce: dce.toml:15: sip.trunks[0].source: unknown field `source`, expected `name` or `sources`",
         "dce: dce.toml:16: sip.no_bidder_status cannot be used: no_bidder_status is 404; use 480 or 503",
         "dce: environment variable DCE_HTP__LISTEN: unknown key htp; did you mean http?",
+        "dce: environment variable DCE_LISTEN: unknown key listen; known are data, engine, http, log, policy, shutdown, sip",
         "dce: environment variable DCE_HTTP__LISTEN: http.listen 'localhost' is not an IP address and port; write it as 127.0.0.1:8080",
         "dce: flag --set policy.route_plan_max: policy.route_plan_max: invalid value: integer `300`, expected u8",
     ];

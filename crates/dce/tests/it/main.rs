@@ -3,8 +3,10 @@
 mod binary;
 mod patience;
 mod config;
+mod demo;
 mod keys;
 mod serve;
+mod usage;
 mod exchange;
 mod marketplace;
 mod sipp;

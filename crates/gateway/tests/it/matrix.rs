@@ -87,3 +87,15 @@ async fn the_description_has_exactly_the_operations_of_the_matrix() {
         );
     }
 }
+
+#[tokio::test]
+async fn every_reference_of_the_description_leads_somewhere() {
+    let house = House::open();
+    let description = house.get(Who::Nobody, "/openapi.json").await.expect(200);
+    let references: BTreeSet<&str> =
+        description.text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(references.len() > 20, "{references:?}");
+    for reference in references {
+        assert!(description.json.pointer(reference).is_some(), "{reference} leads nowhere");
+    }
+}

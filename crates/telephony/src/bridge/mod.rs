@@ -245,11 +245,10 @@ impl Bridge {
         if invite != self.caller.server {
             return self.on_relayed_ack(invite, ack, cx);
         }
-        let CallerState::Answered { hang_up } =
-            std::mem::replace(&mut self.caller.state, CallerState::Talking)
-        else {
-            return;
-        };
+        // An ACK overtaken by the caller's BYE finds nobody there any more.
+        let CallerState::Answered { hang_up } = &self.caller.state else { return };
+        let hang_up = hang_up.clone();
+        self.caller.state = CallerState::Talking;
         if let Some(target) = &mut self.target {
             target.acknowledge(Body::of(&ack.headers, &ack.body), cx);
         }

@@ -42,7 +42,7 @@ pub const CALLS_MAX: usize = 10_000;
 /// What it puts into `Allow`.
 const LOCAL_METHODS: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO";
 
-/// One call of one endpoint.
+/// One call of one endpoint. Ids count up from 1 in the order in which calls were placed or came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointCallId(pub u64);
 

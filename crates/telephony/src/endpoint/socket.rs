@@ -14,7 +14,8 @@ const BURST_MAX: usize = 64;
 const IDLE_MS: u64 = 1_000;
 
 /// Runs `endpoint` on `socket`, places the calls that come in through `calls` and hands out the reports of all of them.
-/// It ends when `reports` is closed. Datagrams that cannot be sent are lost, as they are on any network.
+/// It ends when `reports` is closed, and gives endpoint and socket back as they are then. Datagrams that cannot be sent are lost, as
+/// they are on any network.
 ///
 /// # Errors
 /// When the socket can no longer be read.
@@ -23,7 +24,7 @@ pub async fn run(
     socket: UdpSocket,
     mut calls: mpsc::Receiver<CallSpec>,
     reports: mpsc::Sender<CallReport>,
-) -> io::Result<()> {
+) -> io::Result<(Endpoint, UdpSocket)> {
     let mut buffer = vec![0; crate::parse::MESSAGE_BYTES_MAX];
     let mut takes_calls = true;
     loop {
@@ -46,14 +47,14 @@ pub async fn run(
                 None => takes_calls = false,
             },
             () = sleep_until(due) => endpoint.tick(now()),
-            () = reports.closed() => return Ok(()),
+            () = reports.closed() => return Ok((endpoint, socket)),
         }
         while let Some(output) = endpoint.poll_output() {
             match output {
                 Output::Send { to, bytes } => drop(socket.send_to(&bytes, to).await),
                 Output::Report(report) => {
                     if reports.send(report).await.is_err() {
-                        return Ok(());
+                        return Ok((endpoint, socket));
                     }
                 }
             }

@@ -1,7 +1,8 @@
 //! From records to rows: what one unit of work writes within the transaction it is given.
 
 use super::read::api_keys::ApiKey;
-use crate::store::{Rejection, UnitOfWork};
+use super::read::ledger_account;
+use crate::store::{Rejection, StoreError, UnitOfWork};
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::auction::receipt::Receipt;
 use exchange::bid::BidProfile;
@@ -47,14 +48,12 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Learns the ledger accounts that exist.
-    pub(super) fn new(connection: &Connection) -> Result<Self, Error> {
+    pub(super) fn new(connection: &Connection) -> Result<Self, StoreError> {
         let mut statement = connection.prepare("SELECT name, id FROM ledger_accounts")?;
-        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+        let mut rows = statement.query([])?;
         let mut ledgers = HashMap::new();
-        for row in rows {
-            let (name, id) = row?;
-            let ledger: LedgerAccount = name.parse().map_err(|_| Error::InvalidColumnName(name))?;
-            ledgers.insert(ledger, id);
+        while let Some(row) = rows.next()? {
+            ledgers.insert(ledger_account(row, 0)?, row.get(1)?);
         }
         Ok(Self { ledgers, new_ledgers: Vec::new(), changes: BTreeMap::new(), alive_at: None })
     }

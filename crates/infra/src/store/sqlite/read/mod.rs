@@ -134,8 +134,18 @@ fn parse<T: DeserializeOwned>(table: &'static str, text: &str) -> Result<T, Stor
     serde_json::from_str(text).map_err(|error| StoreError::Row {
         table,
         row: identity(text),
-        finding: error.to_string(),
+        finding: masked(&error.to_string()),
     })
+}
+
+/// Hides what may be a telephone number: serde quotes values it did not expect.
+fn masked(text: &str) -> String {
+    let runs = text.split_inclusive(|character: char| !character.is_ascii_digit());
+    let hide = |run: &str| -> String {
+        let digits = run.chars().filter(char::is_ascii_digit).count();
+        if digits < 7 { run.to_owned() } else { run.replace(|c: char| c.is_ascii_digit(), "*") }
+    };
+    runs.map(hide).collect()
 }
 
 /// A document's own id, for an error. Never its text, which may hold telephone numbers.
@@ -149,4 +159,26 @@ fn identity(document: &str) -> String {
 pub(super) fn ledger_account(row: &Row<'_>, column: usize) -> Result<LedgerAccount, StoreError> {
     let name: String = row.get(column)?;
     name.parse().map_err(|finding| StoreError::Row { table: "ledger_accounts", row: name, finding })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::masked;
+
+    #[test]
+    fn errors_show_no_telephone_numbers() {
+        let table = [
+            (
+                r#"invalid type: string "+12125550123", expected u8"#,
+                r#"invalid type: string "+***********", expected u8"#,
+            ),
+            (
+                "unknown variant `held` at line 1 column 123456",
+                "unknown variant `held` at line 1 column 123456",
+            ),
+        ];
+        for (found, shown) in table {
+            assert_eq!(masked(found), shown);
+        }
+    }
 }

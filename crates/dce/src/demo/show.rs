@@ -1,0 +1,272 @@
+//! The statement for people.
+
+use super::floor::Floor;
+use super::summary::{Statement, Summary, targets_rung};
+use crate::bench::percentiles::Percentiles;
+use crate::command_line::Format;
+use crate::failure::Failure;
+use crate::key;
+use comfy_table::{Table, presets};
+use exchange::auction::receipt::{AuctionReceipt, Receipt};
+use exchange::bid::Price;
+use exchange::call::{Attempt, Call, CallState, Outcome};
+use exchange::id::AccountId;
+use exchange::ledger::transfer::{LedgerAccount, TransferReason};
+use exchange::phone_number::CallerId;
+use exchange::tracking_number::CallOrigin;
+use gateway::RoleKind;
+use infra::store::Reader;
+use serde::Serialize;
+use serde_json::json;
+use std::fmt::Write;
+
+/// The whole statement: figures, one receipt, the audit.
+pub(super) fn statement(reader: &Reader, statement: &Statement) -> Result<String, Failure> {
+    let mut text = figures(statement);
+    if let Some(call) = specimen(&statement.calls)
+        && let Some(receipt) = reader.receipt(call.id)?
+    {
+        text.push_str(&one_receipt(reader, call, &receipt)?);
+    }
+    text.push_str(&audit(statement));
+    Ok(text)
+}
+
+fn figures(statement: &Statement) -> String {
+    let summary = &statement.summary;
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let share = |count: u64| format!("{:.1} %", count as f64 * 100.0 / summary.offered.max(1) as f64);
+    let mut row = |name: &str, count: u64| {
+        table.add_row([name.to_owned(), count.to_string(), share(count)]);
+    };
+    row("offered", summary.offered);
+    row("screened out", summary.screened_out);
+    for (rule, count) in &summary.screened_out_by {
+        row(&format!("  by {rule}"), *count);
+    }
+    row("no bidder", summary.no_bidder);
+    row("unanswered by every target", summary.unanswered);
+    row("abandoned by the caller", summary.abandoned);
+    row("bridged", summary.bridged);
+    row("  fell back to another target", summary.fell_back);
+    row("  hung up within the buffer", summary.not_converted);
+    row("  converted", summary.converted);
+    for (name, amount) in [
+        ("charged to buyers", summary.charged_micros),
+        ("paid to sellers", summary.paid_micros),
+        ("kept as margin", summary.margin_micros),
+    ] {
+        table.add_row([name.to_owned(), format!("{amount} USD"), String::new()]);
+    }
+    format!("{table}\n\n{}\n\n", latencies(summary, statement.took_s))
+}
+
+fn latencies(summary: &Summary, took_s: f64) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["", "p50", "p90", "p99", "max"]);
+    let mut row = |name: &str, Percentiles { p50, p90, p99, max }: Percentiles| {
+        table.add_row([name.to_owned(), tenths(p50), tenths(p90), tenths(p99), tenths(max)]);
+    };
+    row("decision, us (screening, auction, holds)", summary.decision_us);
+    row("set-up, ms (INVITE sent to 180, 183 or 200)", summary.setup_ms);
+    format!("{table}\nall calls were over after {took_s:.1} s")
+}
+
+fn tenths(value: f64) -> String {
+    format!("{value:.1}")
+}
+
+/// A converted call that shows most of what can happen.
+fn specimen(calls: &[Call]) -> Option<&Call> {
+    let converted = calls
+        .iter()
+        .filter(|call| matches!(call.state, CallState::Ended { outcome: Outcome::Converted { .. }, .. }));
+    converted.max_by_key(|call| targets_rung(call))
+}
+
+/// Everything the exchange can say about one call.
+fn one_receipt(reader: &Reader, call: &Call, receipt: &Receipt) -> Result<String, Failure> {
+    let mut text = String::new();
+    let caller = match &call.caller {
+        CallerId::Number(number) => number.masked(),
+        CallerId::Anonymous => "anonymous".to_owned(),
+        CallerId::Malformed => "malformed".to_owned(),
+    };
+    let seller = name_of(reader, call.seller)?;
+    line(&mut text, format_args!("One receipt in full: call {}", call.id));
+    line(
+        &mut text,
+        format_args!(
+            "  {}  {caller} called {} ({}, {}), a number of {seller}",
+            call.received_at.to_jiff(),
+            call.called,
+            call.vertical,
+            word(&call.origin)
+        ),
+    );
+    line(&mut text, format_args!("  screening"));
+    for check in &receipt.screening {
+        let verdict = if check.passed { "passed" } else { "refused" };
+        line(
+            &mut text,
+            format_args!("    {:<16} {verdict}: {} [{}]", check.rule, check.finding, check.citation),
+        );
+    }
+    if let Some(auction) = &receipt.auction {
+        write_auction(reader, auction, &mut text)?;
+    }
+    if let Some(ns) = receipt.decided_in_ns {
+        line(&mut text, format_args!("  decided in {:.1} us", ns as f64 / 1_000.0));
+    }
+    write_attempts(reader, call, &mut text)?;
+    write_money(reader, call, &mut text)?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn write_auction(reader: &Reader, auction: &AuctionReceipt, text: &mut String) -> Result<(), Failure> {
+    let AuctionReceipt { auction_type, floor_micros, considered, refused, ranking } = auction;
+    line(
+        text,
+        format_args!("  auction: {}, floor {floor_micros}, {considered} bids looked at", word(auction_type)),
+    );
+    for (reason, count) in refused {
+        line(text, format_args!("    {count} refused: {}", word(reason)));
+    }
+    for (place, ranked) in ranking.iter().enumerate() {
+        let buyer = name_of(reader, ranked.buyer)?;
+        line(
+            text,
+            format_args!(
+                "    {}. {buyer}: {}, expected {}",
+                place + 1,
+                price(&ranked.price),
+                ranked.expected_micros
+            ),
+        );
+    }
+    Ok(())
+}
+
+fn write_attempts(reader: &Reader, call: &Call, text: &mut String) -> Result<(), Failure> {
+    line(text, format_args!("  route"));
+    for failed in &call.failed_attempts {
+        let buyer = name_of(reader, failed.buyer)?;
+        let cause = serde_json::to_value(failed.cause).unwrap_or_default();
+        let cause = cause["cause"].as_str().unwrap_or("").replace('_', " ");
+        let after_ms = failed.failed_at.ms_since(call.received_at);
+        line(text, format_args!("    {}. {buyer}: {cause}, {after_ms} ms after the INVITE", failed.number));
+    }
+    let CallState::Ended { outcome: Outcome::Converted { attempt, connected_ms, ended_by, .. }, .. } =
+        &call.state
+    else {
+        return Ok(());
+    };
+    let Attempt { number, buyer, conversion, hold_micros, .. } = attempt;
+    let buyer = name_of(reader, *buyer)?;
+    line(
+        text,
+        format_args!(
+            "    {number}. {buyer}: held {hold_micros}, connected {:.1} s (billable from {} s), ended by the {}",
+            *connected_ms as f64 / 1_000.0,
+            conversion.min_connected_s,
+            word(ended_by)
+        ),
+    );
+    Ok(())
+}
+
+fn write_money(reader: &Reader, call: &Call, text: &mut String) -> Result<(), Failure> {
+    line(text, format_args!("  ledger"));
+    for booked in reader.transfers_of_call(call.id)? {
+        let transfer = booked.transfer;
+        let what = match transfer.reason {
+            TransferReason::Deposit { .. } => "deposit".to_owned(),
+            TransferReason::Hold { attempt, .. } => format!("hold {attempt}"),
+            TransferReason::Release { attempt, .. } => format!("release {attempt}"),
+            TransferReason::Payout { .. } => "payout".to_owned(),
+            TransferReason::Margin { .. } => "margin".to_owned(),
+        };
+        let (from, to) = (ledger(reader, transfer.from)?, ledger(reader, transfer.to)?);
+        line(text, format_args!("    {what:<10} {:>10}  {from} -> {to}", transfer.amount_micros));
+    }
+    Ok(())
+}
+
+fn audit(statement: &Statement) -> String {
+    let Statement { summary, verified, .. } = statement;
+    let mut text = String::new();
+    for violation in &summary.violation_lines {
+        line(&mut text, format_args!("VIOLATION {violation}"));
+    }
+    line(
+        &mut text,
+        format_args!(
+            "Audit: {} violations in {} calls, {} transfers and {} journal entries, and against what callers and \
+             targets saw; {} open holds; all balances sum to {}",
+            summary.violations,
+            verified.calls,
+            verified.transfers,
+            verified.journal_entries,
+            summary.open_holds,
+            summary.ledger_sum_micros
+        ),
+    );
+    text
+}
+
+/// Where everything is, for `--keep`.
+pub(super) fn invitation(floor: &Floor, format: Format) -> Result<String, Failure> {
+    let api_key = key::mint(&floor.exchange().writer(), "demo", RoleKind::Admin, None)?.to_string();
+    let http = floor.http().map(|address| format!("http://{address}")).unwrap_or_default();
+    let mut numbers = floor.marketplace.numbers.iter();
+    let number = numbers.find(|number| number.origin == CallOrigin::OrganicInbound);
+    let number = number.map(|number| number.number.to_string()).unwrap_or_default();
+    let (sip, directory) = (floor.sip(), floor.directory().display());
+    if format == Format::Json {
+        let line =
+            json!({ "http": http, "api_key": api_key, "sip": sip, "data_directory": directory.to_string() });
+        return Ok(format!("{line}\n"));
+    }
+    Ok(format!(
+        "\nIt all runs until Ctrl-C.\n  API      {http} (described at {http}/docs)\n  API key  {api_key}\n  \
+         SIP      udp://{sip}, for example sip:{number}@{sip} from this machine\n  data     {directory}\n  \
+         try      curl -H 'Authorization: Bearer {api_key}' {http}/v1/calls?limit=5\n"
+    ))
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    writeln!(text, "{arguments}").expect("writing to a String");
+}
+
+/// A value's name as the API has it, in plain words.
+fn word(value: &impl Serialize) -> String {
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| Some(value.as_str()?.replace('_', " ")))
+        .unwrap_or_default()
+}
+
+fn price(price: &Price) -> String {
+    match price {
+        Price::PerCall { amount_micros } => format!("{amount_micros} a call"),
+        Price::PerMinute { rate_micros, first_increment_s, next_increment_s } => {
+            format!("{rate_micros} a minute, {first_increment_s}/{next_increment_s}")
+        }
+    }
+}
+
+fn name_of(reader: &Reader, account: AccountId) -> Result<String, Failure> {
+    Ok(reader.account(account)?.map_or_else(|| account.to_string(), |account| account.name))
+}
+
+fn ledger(reader: &Reader, ledger: LedgerAccount) -> Result<String, Failure> {
+    Ok(match ledger {
+        LedgerAccount::Available(account) => format!("{} (available)", name_of(reader, account)?),
+        LedgerAccount::Held(account) => format!("{} (held)", name_of(reader, account)?),
+        LedgerAccount::Payable(account) => format!("{} (payable)", name_of(reader, account)?),
+        LedgerAccount::Margin => "the house's margin".to_owned(),
+        LedgerAccount::External => "outside".to_owned(),
+    })
+}

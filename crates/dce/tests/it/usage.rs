@@ -1,0 +1,36 @@
+//! The command line itself: help, completions, exit codes.
+
+use crate::binary::{directory, run};
+
+#[test]
+fn help_tells_where_to_start_and_what_exit_codes_mean() {
+    let help = run(&directory(), &["--help"]);
+    assert_eq!(help.code, Some(0));
+    for part in ["dce serve --config", "dce key create", "Exit codes:", "DCE_SECTION__KEY"] {
+        assert!(help.stdout.contains(part), "{part} is not in the help");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    let wrong: [&[&str]; 5] = [
+        &[],
+        &["sreve"],
+        &["serve", "--port", "1"],
+        &["serve", "--set", "novalue"],
+        &["key", "create", "--name", "x", "--role", "king"],
+    ];
+    for arguments in wrong {
+        let ran = run(&directory(), arguments);
+        assert_eq!(ran.code, Some(2), "{arguments:?} {ran:?}");
+    }
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&directory(), &["completions", shell]);
+        assert_eq!(script.code, Some(0));
+        assert!(script.stdout.contains("serve") && script.stdout.contains("verify"), "{shell}");
+    }
+}
