@@ -70,7 +70,8 @@ impl Floor {
         match floor.load().await {
             Ok(()) => Ok(floor),
             Err(failure) => {
-                floor.close(false).await;
+                // Why it could not be loaded says more than how it stopped.
+                let _ = floor.close(false).await;
                 Err(failure)
             }
         }
@@ -133,13 +134,14 @@ impl Floor {
     }
 
     /// Stops the exchange. A temporary directory is removed unless it shall be kept.
-    pub(super) async fn close(self, keeps_directory: bool) {
-        self.exchange.stop(DRAIN).await;
+    pub(super) async fn close(self, keeps_directory: bool) -> Result<(), Failure> {
+        let stopped = self.exchange.stop(DRAIN).await;
         if let Directory::Temporary(directory) = self.directory
             && keeps_directory
         {
             let _ = directory.keep();
         }
+        stopped
     }
 }
 

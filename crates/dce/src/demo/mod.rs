@@ -57,9 +57,9 @@ async fn play(arguments: &DemoArguments) -> Result<(), Failure> {
         Ok(_) if arguments.keep => stay(&floor, arguments.format).await,
         _ => Ok(()),
     };
-    floor.close(arguments.keep).await;
+    let closed = floor.close(arguments.keep).await;
     let summary = outcome?;
-    stayed?;
+    stayed.and(closed)?;
     match summary.violations {
         0 => Ok(()),
         violations => Err(Failure::found(format!(
