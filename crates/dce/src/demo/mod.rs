@@ -13,7 +13,7 @@ use crate::config::{LogConfig, LogFormat};
 use crate::failure::Failure;
 use crate::{log, print};
 use clap::Args;
-use floor::Floor;
+use floor::{Floor, Sockets};
 use std::path::PathBuf;
 use summary::Summary;
 
@@ -51,8 +51,8 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
 }
 
 async fn play(arguments: &DemoArguments) -> Result<(), Failure> {
-    let floor = Floor::open(arguments.data_dir.as_deref(), arguments.seed).await?;
-    let outcome = trade(&floor, arguments).await;
+    let (floor, sockets) = Floor::open(arguments.data_dir.as_deref(), arguments.seed).await?;
+    let outcome = trade(&floor, sockets, arguments).await;
     let stayed = match &outcome {
         Ok(_) if arguments.keep => stay(&floor, arguments.format).await,
         _ => Ok(()),
@@ -76,8 +76,8 @@ async fn stay(floor: &Floor, format: Format) -> Result<(), Failure> {
 }
 
 /// Places the calls, waits for all of them to end, and gives an account.
-async fn trade(floor: &Floor, arguments: &DemoArguments) -> Result<Summary, Failure> {
-    let traffic = traffic::run(floor, arguments).await?;
+async fn trade(floor: &Floor, sockets: Sockets, arguments: &DemoArguments) -> Result<Summary, Failure> {
+    let traffic = traffic::run(floor, sockets, arguments).await?;
     let statement = summary::draw_up(&floor.reader(), &traffic)?;
     traffic::answer_on(traffic.retired);
     print(&match arguments.format {
