@@ -1,10 +1,11 @@
-//! Developer commands: `cargo xtask tidy` and `cargo xtask test`.
+//! Developer commands: `cargo xtask tidy`, `cargo xtask test` and `cargo xtask crash`.
 
 mod repository;
 mod rust_source;
 mod tidy;
 mod prerequisite;
 mod test;
+mod crash;
 
 use clap::{Parser, Subcommand};
 use repository::Repository;
@@ -24,6 +25,8 @@ enum Command {
     Tidy,
     /// Find or install what the tests need, then build and run every test.
     Test(test::TestArguments),
+    /// Kill the exchange again and again under real SIP load: nothing acknowledged may be lost, or there twice.
+    Crash(crash::CrashArguments),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
     let result = Repository::here().and_then(|repository| match command {
         Command::Tidy => tidy::run(&repository),
         Command::Test(arguments) => test::run(&repository, &arguments),
+        Command::Crash(arguments) => crash::run(&repository, &arguments),
     });
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

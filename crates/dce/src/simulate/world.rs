@@ -106,6 +106,7 @@ pub(super) struct World {
     addresses: Addresses,
     screening: Arc<Screening>,
     answered_callers: BTreeMap<u64, CallReport>,
+    targets_vanished: u64,
     digest: DefaultHasher,
     tally: Tally,
     violations: Vec<String>,
@@ -189,6 +190,7 @@ impl World {
             addresses,
             screening: Arc::clone(screening),
             answered_callers: BTreeMap::new(),
+            targets_vanished: 0,
             digest: DefaultHasher::new(),
             tally: Tally { calls: u64::from(calls), ..Tally::default() },
             violations: Vec::new(),
@@ -395,8 +397,11 @@ impl World {
             }
             while let Some(output) = self.targets.poll_output() {
                 is_quiet = false;
-                if let endpoint::Output::Send { to, bytes } = output {
-                    self.send(self.addresses.targets, to, bytes);
+                match output {
+                    endpoint::Output::Send { to, bytes } => self.send(self.addresses.targets, to, bytes),
+                    endpoint::Output::Report(report) => {
+                        self.targets_vanished += u64::from(report.end == CallEnd::Vanished);
+                    }
                 }
             }
             if is_quiet {
@@ -488,9 +493,9 @@ impl World {
         connected.count() as u64
     }
 
-    /// On a perfect network and without crashes no caller who stays on the line is left without an end.
+    /// On a perfect network, without crashes and with targets that stay, no caller is left without an answer to anything.
     fn unexplained_silence(&self) -> Option<String> {
-        let perfect = self.tally.packets_lost == 0 && self.tally.crashes == 0;
+        let perfect = self.tally.packets_lost == 0 && self.tally.crashes == 0 && self.targets_vanished == 0;
         let silent = self.answered_callers.values().filter(|report| report.end == CallEnd::PeerLost).count();
         (perfect && silent > 0).then(|| format!("{silent} callers heard nothing more, on a perfect network"))
     }
