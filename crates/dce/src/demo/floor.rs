@@ -24,7 +24,7 @@ const OPENED_AT: Timestamp = Timestamp(1_767_225_600_000_000);
 /// Whose calls are taken.
 const THIS_MACHINE: &str = "127.0.0.1";
 /// How long calls that are up may go on when the floor closes.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// Everything that runs.
 pub(super) struct Floor {
