@@ -105,11 +105,10 @@ mod tests {
             "number": 1, "bid": id, "buyer": id, "price": { "type": "per_call", "amount_micros": 1 },
             "conversion": { "min_connected_s": 1 }, "max_call_s": 60, "hold_micros": 1, "cap_day": 1, "started_at": 1,
         });
-        let outcome = match bridged {
-            true => {
-                json!({ "outcome": "not_converted", "attempt": attempt, "connected_ms": 1, "ended_by": "caller" })
-            }
-            false => json!({ "outcome": "abandoned" }),
+        let outcome = if bridged {
+            json!({ "outcome": "not_converted", "attempt": attempt, "connected_ms": 1, "ended_by": "caller" })
+        } else {
+            json!({ "outcome": "abandoned" })
         };
         serde_json::from_value(json!({
             "id": id, "received_at": 1, "called": CALLED, "caller": { "number": CALLER }, "trunk": "t", "seller": id,

@@ -10,7 +10,6 @@ use gateway::HttpConfig;
 use infra::store::{Page, Reader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Duration;
 use telephony::config::{CarrierTrunk, ListenAddress, SipConfig};
 use telephony::peer::Peer;
@@ -25,7 +24,7 @@ const OPENED_AT: Timestamp = Timestamp(1_767_225_600_000_000);
 /// Whose calls are taken.
 const THIS_MACHINE: &str = "127.0.0.1";
 /// How long calls that are up may go on when the floor closes.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// Everything that runs.
 pub(super) struct Floor {
@@ -33,8 +32,6 @@ pub(super) struct Floor {
     directory: Directory,
     sip: SocketAddr,
     pub(super) marketplace: Marketplace,
-    /// Taken by the traffic.
-    sockets: Mutex<Option<Sockets>>,
 }
 
 /// The sockets of the outside world.
@@ -49,8 +46,8 @@ enum Directory {
 }
 
 impl Floor {
-    /// Starts the exchange on free ports and loads the marketplace.
-    pub(super) async fn open(directory: Option<&Path>, seed: u64) -> Result<Self, Failure> {
+    /// Starts the exchange on free ports, loads the marketplace, and gives the outside world its sockets.
+    pub(super) async fn open(directory: Option<&Path>, seed: u64) -> Result<(Self, Sockets), Failure> {
         let directory = match directory {
             Some(given) => Directory::Given(given.to_owned()),
             None => Directory::Temporary(tempfile::Builder::new().prefix("dce-demo-").tempdir().map_err(
@@ -66,9 +63,9 @@ impl Floor {
         let exchange = ExchangeProcess::start(&config(directory.path())).await?;
         let sip = exchange.sip_addresses().first().map(|peer| peer.address);
         let sip = sip.ok_or_else(|| Failure::environment("the exchange does not listen for SIP"))?;
-        let floor = Self { exchange, directory, sip, marketplace, sockets: Mutex::new(Some(sockets)) };
+        let floor = Self { exchange, directory, sip, marketplace };
         match floor.load().await {
-            Ok(()) => Ok(floor),
+            Ok(()) => Ok((floor, sockets)),
             Err(failure) => {
                 // Why it could not be loaded says more than how it stopped.
                 let _ = floor.close(false).await;
@@ -126,11 +123,6 @@ impl Floor {
 
     pub(super) fn reader(&self) -> Reader {
         self.exchange.reader()
-    }
-
-    /// The outside world's sockets; they are there once.
-    pub(super) fn take_sockets(&self) -> Option<Sockets> {
-        self.sockets.lock().ok()?.take()
     }
 
     /// Stops the exchange. A temporary directory is removed unless it shall be kept.

@@ -11,9 +11,10 @@ mod show;
 use crate::command_line::Format;
 use crate::config::{LogConfig, LogFormat};
 use crate::failure::Failure;
+use crate::serve::Signals;
 use crate::{log, print};
 use clap::Args;
-use floor::Floor;
+use floor::{Floor, Sockets};
 use std::path::PathBuf;
 use summary::Summary;
 
@@ -51,10 +52,14 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
 }
 
 async fn play(arguments: &DemoArguments) -> Result<(), Failure> {
-    let floor = Floor::open(arguments.data_dir.as_deref(), arguments.seed).await?;
-    let outcome = trade(&floor, arguments).await;
+    let mut signals = Signals::listen()?;
+    let (floor, sockets) = Floor::open(arguments.data_dir.as_deref(), arguments.seed).await?;
+    let outcome = tokio::select! {
+        outcome = trade(&floor, sockets, arguments) => outcome,
+        name = signals.next() => Err(Failure::found(format!("{name}: the demo ends before its calls do"))),
+    };
     let stayed = match &outcome {
-        Ok(_) if arguments.keep => stay(&floor, arguments.format).await,
+        Ok(_) if arguments.keep => stay(&floor, arguments.format, &mut signals).await,
         _ => Ok(()),
     };
     let closed = floor.close(arguments.keep).await;
@@ -69,15 +74,16 @@ async fn play(arguments: &DemoArguments) -> Result<(), Failure> {
     }
 }
 
-/// Says where everything is, and waits for Ctrl-C.
-async fn stay(floor: &Floor, format: Format) -> Result<(), Failure> {
+/// Says where everything is, and waits for Ctrl-C or SIGTERM.
+async fn stay(floor: &Floor, format: Format, signals: &mut Signals) -> Result<(), Failure> {
     print(&show::invitation(floor, format)?)?;
-    tokio::signal::ctrl_c().await.map_err(|error| Failure::environment(format!("signals: {error}")))
+    signals.next().await;
+    Ok(())
 }
 
 /// Places the calls, waits for all of them to end, and gives an account.
-async fn trade(floor: &Floor, arguments: &DemoArguments) -> Result<Summary, Failure> {
-    let traffic = traffic::run(floor, arguments).await?;
+async fn trade(floor: &Floor, sockets: Sockets, arguments: &DemoArguments) -> Result<Summary, Failure> {
+    let traffic = traffic::run(floor, sockets, arguments).await?;
     let statement = summary::draw_up(&floor.reader(), &traffic)?;
     traffic::answer_on(traffic.retired);
     print(&match arguments.format {

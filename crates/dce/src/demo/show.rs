@@ -6,10 +6,10 @@ use crate::bench::percentiles::Percentiles;
 use crate::command_line::Format;
 use crate::failure::Failure;
 use crate::key;
-use comfy_table::{Table, presets};
+use comfy_table::{CellAlignment, Table, presets};
 use exchange::auction::receipt::{AuctionReceipt, Receipt};
 use exchange::bid::Price;
-use exchange::call::{Attempt, Call, CallState, Outcome};
+use exchange::call::{Attempt, Call, CallState, FailureCause, Outcome};
 use exchange::id::AccountId;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
 use exchange::phone_number::CallerId;
@@ -57,9 +57,9 @@ fn figures(statement: &Statement) -> String {
         ("paid to sellers", summary.paid_micros),
         ("kept as margin", summary.margin_micros),
     ] {
-        table.add_row([name.to_owned(), format!("{amount} USD"), String::new()]);
+        table.add_row([name.to_owned(), amount.to_string(), "USD".to_owned()]);
     }
-    format!("{table}\n\n{}\n\n", latencies(summary, statement.took_s))
+    format!("{}\n\n{}\n\n", aligned(table), latencies(summary, statement.took_s))
 }
 
 fn latencies(summary: &Summary, took_s: f64) -> String {
@@ -70,7 +70,15 @@ fn latencies(summary: &Summary, took_s: f64) -> String {
     };
     row("decision, us (screening, auction, holds)", summary.decision_us);
     row("set-up, ms (INVITE sent to 180, 183 or 200)", summary.setup_ms);
-    format!("{table}\nall calls were over after {took_s:.1} s")
+    format!("{}\n all calls were over after {took_s:.1} s", aligned(table))
+}
+
+/// Figures stand to the right, their names to the left.
+fn aligned(mut table: Table) -> String {
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
 }
 
 fn tenths(value: f64) -> String {
@@ -153,8 +161,14 @@ fn write_attempts(reader: &Reader, call: &Call, text: &mut String) -> Result<(),
     line(text, format_args!("  route"));
     for failed in &call.failed_attempts {
         let buyer = name_of(reader, failed.buyer)?;
-        let cause = serde_json::to_value(failed.cause).unwrap_or_default();
-        let cause = cause["cause"].as_str().unwrap_or("").replace('_', " ");
+        let cause = match failed.cause {
+            FailureCause::Busy => "busy".to_owned(),
+            FailureCause::Declined => "declined".to_owned(),
+            FailureCause::RingTimeout => "rang out".to_owned(),
+            FailureCause::Unreachable => "unreachable".to_owned(),
+            FailureCause::Rejected { sip_status } => format!("rejected with {sip_status}"),
+            FailureCause::NoLongerEligible => "no longer eligible".to_owned(),
+        };
         let after_ms = failed.failed_at.ms_since(call.received_at);
         line(text, format_args!("    {}. {buyer}: {cause}, {after_ms} ms after the INVITE", failed.number));
     }

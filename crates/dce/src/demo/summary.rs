@@ -9,6 +9,7 @@ use exchange::ledger::money::Micros;
 use infra::store::{CallFilter, MAX_PAGE, Page, Reader, VerifyReport};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use telephony::endpoint::CallReport;
 
 /// Violations shown in full; more are only counted.
 const LINES_MAX: usize = 20;
@@ -76,6 +77,7 @@ pub(super) fn draw_up(reader: &Reader, traffic: &Traffic) -> Result<Statement, F
     let calls = all_calls(reader)?;
     let totals = reader.totals(&CallFilter::default())?;
     let verified = reader.verify()?;
+    let set_ups_us = traffic.callers.iter().filter_map(CallReport::set_up_us);
     let mut summary = Summary {
         charged_micros: totals.charged_micros,
         paid_micros: totals.paid_micros,
@@ -83,7 +85,7 @@ pub(super) fn draw_up(reader: &Reader, traffic: &Traffic) -> Result<Statement, F
         ledger_sum_micros: verified.ledger_sum_micros,
         open_holds: verified.open_holds,
         decision_us: Percentiles::of_ns(decisions_ns(reader, &calls)?),
-        setup_ms: Percentiles::of(set_ups_us(traffic), 1_000.0),
+        setup_ms: Percentiles::of(set_ups_us.collect(), 1_000.0),
         ..Summary::of(&calls)
     };
     let mut lines = audit::compare(&calls, traffic, &summary);
@@ -163,13 +165,4 @@ fn decisions_ns(reader: &Reader, calls: &[Call]) -> Result<Vec<u64>, Failure> {
         decisions_ns.extend(reader.receipt(call.id)?.and_then(|receipt| receipt.decided_in_ns));
     }
     Ok(decisions_ns)
-}
-
-fn set_ups_us(traffic: &Traffic) -> Vec<u64> {
-    traffic
-        .callers
-        .iter()
-        .filter_map(|report| report.set_up_us())
-        .filter_map(|us| u64::try_from(us).ok())
-        .collect()
 }

@@ -61,9 +61,11 @@ struct Stage {
 }
 
 /// Places the calls and waits for the end of all of them.
-pub(super) async fn run(floor: &Floor, arguments: &DemoArguments) -> Result<Traffic, Failure> {
-    let sockets =
-        floor.take_sockets().ok_or_else(|| Failure::environment("the demo's sockets are in use"))?;
+pub(super) async fn run(
+    floor: &Floor,
+    sockets: Sockets,
+    arguments: &DemoArguments,
+) -> Result<Traffic, Failure> {
     let mut stage = Stage::set(floor, sockets, arguments)?;
     let bar = progress_bar(arguments);
     let started = Instant::now();

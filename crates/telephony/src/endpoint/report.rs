@@ -64,7 +64,7 @@ impl CallReport {
     }
 
     /// Microseconds from the INVITE to the first sign of it being worked on that people can hear: 180, 183 or 200.
-    pub fn set_up_us(&self) -> Option<i64> {
-        Some(self.ringing_at.or(self.answered_at)? - self.invited_at)
+    pub fn set_up_us(&self) -> Option<u64> {
+        u64::try_from(self.ringing_at.or(self.answered_at)? - self.invited_at).ok()
     }
 }
