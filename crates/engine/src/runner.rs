@@ -9,7 +9,7 @@ use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Input, Record};
 use exchange::id::CallId;
 use exchange::policy::Policy;
-use infra::store::{CommitResult, OnDurable, Store, StoreError, StoreHealth, UnitOfWork, Writer};
+use infra::store::{CommitResult, OnDurable, Rejection, Store, StoreError, StoreHealth, UnitOfWork, Writer};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -205,9 +205,7 @@ impl Runner {
                     let _ = out.send((call, action));
                 }
             }
-            CommitResult::Rejected(rejection) => {
-                tracing::error!(%call, %rejection, "unit of work refused: a defect, please report it");
-            }
+            CommitResult::Rejected(rejection) => stop_at_once(&rejection),
             CommitResult::Abandoned => {
                 tracing::error!(%call, "unit of work not written: the store has stopped");
             }
@@ -226,6 +224,14 @@ impl Runner {
         self.gauges.live_calls.store(book.calls().len(), Ordering::Relaxed);
         self.gauges.bid_profiles.store(book.bids().len(), Ordering::Relaxed);
     }
+}
+
+/// A unit that can never be written means that the book in memory is ahead of the books on disk, by a defect of ours. Every
+/// further decision would build on money that is not there, so nothing more is decided: the next start restores the book from
+/// the disk, which is whole.
+fn stop_at_once(rejection: &Rejection) -> ! {
+    tracing::error!(%rejection, "unit of work refused by the store: a defect, please report it; stopping at once");
+    std::process::abort()
 }
 
 /// Puts the time the decision took on its receipt; the core has no clock.

@@ -45,11 +45,11 @@ pub(crate) fn build(repository: &Repository, profile: &str) -> Result<PathBuf> {
         bail!("the exchange does not build");
     }
     let messages = String::from_utf8(output.stdout).context("cargo's messages are not UTF-8")?;
-    let executables = messages.lines().filter_map(|line| {
+    let mut executables = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         message["executable"].as_str().map(PathBuf::from)
     });
-    executables.last().context("cargo built no executable")
+    executables.next_back().context("cargo built no executable")
 }
 
 impl Site {
@@ -61,7 +61,7 @@ impl Site {
             "[data]\ndirectory = \"data\"\n\n\
              [http]\nlisten = [\"{tcp}\"]\nrequests_per_minute = 1_000_000\nrequests_burst = 100_000\n\n\
              [sip]\nlisten = [\"udp://{udp}\"]\ntrunks = [{{ name = \"carrier\", sources = [\"127.0.0.1\"] }}]\n\n\
-             [log]\nlevel = \"warn\"\n\n[shutdown]\ndrain_timeout_s = {DRAIN_S}\n"
+             [log]\nlevel = \"warn\"\nformat = \"json\"\n\n[shutdown]\ndrain_timeout_s = {DRAIN_S}\n"
         );
         std::fs::write(folder.join("dce.toml"), config).context("writing the configuration")?;
         let api = Api { address: tcp, key: String::new() };
@@ -70,7 +70,8 @@ impl Site {
         if !key.status.success() {
             bail!("dce key create: {}", String::from_utf8_lossy(&key.stderr).trim());
         }
-        site.api.key = String::from_utf8(key.stdout).context("the key is not text")?.trim().to_owned();
+        let key = String::from_utf8(key.stdout).context("the key is not text")?;
+        key.trim().clone_into(&mut site.api.key);
         Ok(site)
     }
 
@@ -90,6 +91,21 @@ impl Site {
         let output = self.command(&["verify", "--format", "json"]).output().context("running dce verify")?;
         serde_json::from_slice(&output.stdout)
             .with_context(|| format!("dce verify: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+
+    /// Errors that any of the processes logged. A kill is no reason for one.
+    pub(crate) fn logged_errors(&self) -> Result<Vec<String>> {
+        let log = std::fs::read_to_string(self.folder.join("serve.log")).context("reading serve.log")?;
+        Ok(log.lines().filter(|line| line.contains("\"level\":\"ERROR\"")).map(str::to_owned).collect())
+    }
+
+    /// Waits until no call is up.
+    pub(crate) fn wait_until_idle(&self) -> Result<()> {
+        let idle = within(IDLE_TIMEOUT, || {
+            let totals = self.api.get("/v1/totals")?;
+            Ok((totals["open"] == 0).then_some(()))
+        })?;
+        idle.context("calls are still up although nobody calls any more")
     }
 }
 
@@ -134,15 +150,6 @@ impl Exchange {
             Some(status) => bail!("the exchange stopped badly ({status}); serve.log has the reason"),
             None => bail!("the exchange did not stop in time"),
         }
-    }
-
-    /// Waits until no call is up.
-    pub(crate) fn wait_until_idle(&self, site: &Site) -> Result<()> {
-        let idle = within(IDLE_TIMEOUT, || {
-            let totals = site.api.get("/v1/totals")?;
-            Ok((totals["open"] == 0).then_some(()))
-        })?;
-        idle.context("calls are still up although nobody calls any more")
     }
 }
 

@@ -18,7 +18,7 @@ const CALLERS_MAX: u32 = 2_000_000;
 const CARRIER: &str = include_str!("../../sipp/carrier.xml");
 const BUYER: &str = include_str!("../../sipp/buyer.xml");
 
-/// The running SIPps. Dropping ends them.
+/// The running programs. Dropping ends them.
 pub(crate) struct Load {
     carrier: Sipp,
     buyers: Vec<Sipp>,

@@ -19,7 +19,7 @@ use deposits::Deposits;
 use exchange::{Exchange, Site};
 use load::Load;
 use report::{Cycle, Report};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -95,12 +95,7 @@ fn conclude(arguments: &CrashArguments, report: &Report) {
     }
 }
 
-fn torment(
-    binary: &std::path::Path,
-    folder: &PathBuf,
-    arguments: &CrashArguments,
-    seed: u64,
-) -> Result<Report> {
+fn torment(binary: &Path, folder: &Path, arguments: &CrashArguments, seed: u64) -> Result<Report> {
     let mut random = fastrand::Rng::with_seed(seed);
     let site = Site::prepare(binary, folder)?;
     let mut exchange = Exchange::start(&site)?;
@@ -135,10 +130,11 @@ fn torment(
 
     let paid_in = deposits.stop()?;
     load.stop()?;
-    exchange.wait_until_idle(&site)?;
+    site.wait_until_idle()?;
     books::compare(&site.api, &buyers, &load, &paid_in, &mut report)?;
     exchange.stop()?;
     report.note_audit(&site.verify()?);
+    report.violations.extend(site.logged_errors()?);
     if report.calls_answered == 0 || report.deposits_acknowledged == 0 {
         bail!("no call was answered, or no deposit acknowledged: this run says nothing");
     }

@@ -1,3 +1,5 @@
+//! The drawn marketplace is as large, as varied and as valid as it claims.
+
 use super::*;
 use exchange::account::AccountKind;
 use exchange::book::Book;
