@@ -18,7 +18,14 @@ pub(super) fn compare(calls: &[Call], traffic: &Traffic, summary: &Summary) -> V
     };
     let (placed, told) = (traffic.placed.len(), traffic.callers.len());
     unless(told == placed, format!("{placed} calls were placed, but only {told} ended for their callers"));
-    unless(calls.len() == placed, format!("{placed} calls were placed, but the books have {}", calls.len()));
+    unless(
+        calls.len() as u64 + summary.turned_away == placed as u64,
+        format!(
+            "{placed} calls were placed and {} turned away, but the books have {}",
+            summary.turned_away,
+            calls.len()
+        ),
+    );
     unless(traffic.callers_hanging == 0, format!("{} callers are left hanging", traffic.callers_hanging));
     unless(traffic.targets_hanging == 0, format!("{} targets are left hanging", traffic.targets_hanging));
     unless(traffic.live_calls == 0, format!("the exchange still has {} calls up", traffic.live_calls));
@@ -38,8 +45,12 @@ pub(super) fn compare(calls: &[Call], traffic: &Traffic, summary: &Summary) -> V
     let (charged, shared) = (summary.charged_micros.0, summary.paid_micros.0 + summary.margin_micros.0);
     unless(charged == shared, format!("{charged} charged, but {shared} paid and kept, in micro-units"));
     unless(summary.open_holds == 0, format!("{} calls still hold money", summary.open_holds));
-    let ended =
-        summary.screened_out + summary.no_bidder + summary.unanswered + summary.abandoned + summary.bridged;
+    let ended = summary.turned_away
+        + summary.screened_out
+        + summary.no_bidder
+        + summary.unanswered
+        + summary.abandoned
+        + summary.bridged;
     unless(
         ended == summary.offered,
         format!("{} calls were offered, but {ended} ended as they should", summary.offered),

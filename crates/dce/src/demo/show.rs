@@ -41,6 +41,9 @@ fn figures(statement: &Statement) -> String {
         table.add_row([name.to_owned(), count.to_string(), share(count)]);
     };
     row("offered", summary.offered);
+    if summary.turned_away > 0 {
+        row("turned away by an overloaded exchange", summary.turned_away);
+    }
     row("screened out", summary.screened_out);
     for (rule, count) in &summary.screened_out_by {
         row(&format!("  by {rule}"), *count);

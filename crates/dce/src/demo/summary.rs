@@ -19,6 +19,8 @@ const LINES_MAX: usize = 20;
 pub(super) struct Summary {
     /// Calls that reached the exchange.
     pub(super) offered: u64,
+    /// Answered 503 because the exchange had too much to do; not in the books.
+    pub(super) turned_away: u64,
     /// Refused by a screening rule.
     pub(super) screened_out: u64,
     /// The same, by rule.
@@ -88,6 +90,8 @@ pub(super) fn draw_up(reader: &Reader, traffic: &Traffic) -> Result<Statement, F
         setup_ms: Percentiles::of(set_ups_us.collect(), 1_000.0),
         ..Summary::of(&calls)
     };
+    summary.turned_away = turned_away(&calls, traffic);
+    summary.offered += summary.turned_away;
     let mut lines = audit::compare(&calls, traffic, &summary);
     summary.violations = verified.violations_total + lines.len() as u64;
     lines.extend(verified.violations.iter().cloned());
@@ -130,6 +134,13 @@ impl Summary {
             }
         }
     }
+}
+
+/// Calls that are not in the books, as far as their callers were told to come back later.
+fn turned_away(calls: &[Call], traffic: &Traffic) -> u64 {
+    let missing = traffic.placed.len().saturating_sub(calls.len());
+    let told = traffic.callers.iter().filter(|report| report.status == Some(503)).count();
+    missing.min(told) as u64
 }
 
 /// How many targets a call rang, the one that answered included.
