@@ -134,15 +134,24 @@ async fn place(
     let mut ticks = interval(Duration::from_secs(1) / arguments.cps);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     for spec in specs {
+        // Reports go first: a carrier that cannot tell takes no calls either.
         loop {
             tokio::select! {
-                _ = ticks.tick() => break,
+                biased;
                 Some(report) = stage.reports.recv() => seen.take(report),
+                _ = ticks.tick() => break,
             }
         }
-        if stage.calls.send(spec).await.is_err() {
-            // The carrier's socket is gone; the missing reports will tell.
-            return;
+        loop {
+            tokio::select! {
+                biased;
+                Some(report) = stage.reports.recv() => seen.take(report),
+                slot = stage.calls.reserve() => match slot {
+                    Ok(slot) => break slot.send(spec),
+                    // The carrier's socket is gone; the missing reports will tell.
+                    Err(_) => return,
+                },
+            }
         }
     }
 }
