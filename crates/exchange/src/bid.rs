@@ -134,6 +134,13 @@ impl From<State> for String {
     }
 }
 
+impl State {
+    /// Its two capital letters.
+    pub(crate) fn letters(self) -> [u8; 2] {
+        self.0
+    }
+}
+
 impl std::fmt::Display for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(std::str::from_utf8(&self.0).expect("two ASCII capitals"))

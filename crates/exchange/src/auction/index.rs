@@ -1,7 +1,7 @@
 //! The index over standing bids: per vertical, best first, so the first matches found are the best ones.
 
 use crate::auction::matching::{CallFacts, Market, Refusal, WallClocks, refusal};
-use crate::bid::BidProfile;
+use crate::bid::{BidProfile, State};
 use crate::id::BidProfileId;
 use crate::ledger::money::Micros;
 use crate::policy::Policy;
@@ -32,12 +32,44 @@ impl StandingBid {
     }
 }
 
+/// What most bids are refused by, side by side in the order of the search: a search that refuses a hundred bids reads a few
+/// cache lines instead of a hundred bids.
+#[derive(Debug, Clone)]
+struct Listed {
+    slot: usize,
+    expected: Micros,
+    /// A filter over the states of the criteria: a state whose bit is missing is not among them. All bits when any is taken.
+    states: u128,
+}
+
+impl Listed {
+    fn new(slot: usize, standing: &StandingBid) -> Self {
+        let states = &standing.profile.criteria.states;
+        let bits = states.iter().fold(0, |bits, state| bits | state_bit(*state));
+        Self { slot, expected: standing.expected, states: if states.is_empty() { u128::MAX } else { bits } }
+    }
+
+    /// Whether the bid can be refused without looking at it: only for reasons that come first in [`refusal`].
+    fn refusal(&self, call: &CallFacts, state: u128) -> Option<Refusal> {
+        if self.expected < call.floor {
+            return Some(Refusal::BelowFloor);
+        }
+        (self.states & state == 0 && self.states != u128::MAX).then_some(Refusal::State)
+    }
+}
+
+/// One of 128 bits; the 69 states, territories and provinces of North America share few.
+fn state_bit(state: State) -> u128 {
+    let [first, second] = state.letters();
+    1 << ((u32::from(first - b'A') * 26 + u32::from(second - b'A')) % 127)
+}
+
 /// All standing bids.
 #[derive(Debug, Clone, Default)]
 pub struct BidIndex {
     slots: Vec<StandingBid>,
     slot_by_id: HashMap<BidProfileId, usize>,
-    best_first_by_vertical: HashMap<String, Vec<usize>>,
+    best_first_by_vertical: HashMap<String, Vec<Listed>>,
     zones: Vec<TimeZone>,
     zone_by_name: HashMap<ZoneName, usize>,
 }
@@ -107,13 +139,17 @@ impl BidIndex {
         let mut found = Found::default();
         let mut clocks = self.clocks(market.now);
         let best_first = self.best_first_by_vertical.get(call.vertical).map_or(&[][..], Vec::as_slice);
-        for &slot in best_first {
+        let state = call.state.map_or(0, state_bit);
+        for listed in best_first {
             if found.slots.len() == wanted {
                 break;
             }
             found.considered += 1;
-            match refusal(&self.slots[slot], call, market, &mut clocks) {
-                None => found.slots.push(slot),
+            let refused = listed
+                .refusal(call, state)
+                .or_else(|| refusal(&self.slots[listed.slot], call, market, &mut clocks));
+            match refused {
+                None => found.slots.push(listed.slot),
                 Some(reason) => {
                     *found.refused.entry(reason).or_default() += 1;
                     if reason == Refusal::BelowFloor {
@@ -154,8 +190,8 @@ impl BidIndex {
         let rank = self.slots[slot].rank();
         let vertical = self.slots[slot].profile.criteria.vertical.clone();
         let best_first = self.best_first_by_vertical.entry(vertical).or_default();
-        let place = best_first.partition_point(|other| self.slots[*other].rank() < rank);
-        best_first.insert(place, slot);
+        let place = best_first.partition_point(|other| self.slots[other.slot].rank() < rank);
+        best_first.insert(place, Listed::new(slot, &self.slots[slot]));
     }
 
     fn unlist(&mut self, slot: usize) {
@@ -163,8 +199,8 @@ impl BidIndex {
         let vertical = &self.slots[slot].profile.criteria.vertical;
         let best_first =
             self.best_first_by_vertical.get_mut(vertical).expect("a listed bid has its vertical");
-        let place = best_first.partition_point(|other| self.slots[*other].rank() < rank);
-        debug_assert_eq!(best_first[place], slot, "ranks are unique because ids are");
+        let place = best_first.partition_point(|other| self.slots[other.slot].rank() < rank);
+        debug_assert_eq!(best_first[place].slot, slot, "ranks are unique because ids are");
         best_first.remove(place);
     }
 }

@@ -114,11 +114,11 @@ fn criteria_refusal(standing: &StandingBid, call: &CallFacts) -> Option<Refusal>
     if standing.expected < call.floor {
         return Some(Refusal::BelowFloor);
     }
-    if !criteria.origins.is_empty() && !criteria.origins.contains(&call.origin) {
-        return Some(Refusal::Origin);
-    }
     if !criteria.states.is_empty() && !call.state.is_some_and(|state| criteria.states.contains(&state)) {
         return Some(Refusal::State);
+    }
+    if !criteria.origins.is_empty() && !criteria.origins.contains(&call.origin) {
+        return Some(Refusal::Origin);
     }
     if !criteria.area_codes.is_empty()
         && !call.area_code.is_some_and(|area_code| criteria.area_codes.contains(&area_code))
