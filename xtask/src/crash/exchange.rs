@@ -1,11 +1,12 @@
 //! The exchange that is killed: `dce serve` on loopback, always on the same ports and data.
 
 use super::http::Api;
+use super::load::free_port;
 use crate::repository::Repository;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs::OpenOptions;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -35,6 +36,10 @@ pub(crate) struct Exchange {
     child: Child,
 }
 
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
 /// Builds the binary; where it is.
 pub(crate) fn build(repository: &Repository, profile: &str) -> Result<PathBuf> {
     let mut cargo = repository.cargo();
@@ -55,8 +60,7 @@ pub(crate) fn build(repository: &Repository, profile: &str) -> Result<PathBuf> {
 impl Site {
     /// A data directory with an admin key, a configuration, and ports that are free now.
     pub(crate) fn prepare(binary: &Path, folder: &Path) -> Result<Self> {
-        let tcp = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let udp = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
+        let (tcp, udp) = (loopback(free_port()?), loopback(free_port()?));
         let config = format!(
             "[data]\ndirectory = \"data\"\n\n\
              [http]\nlisten = [\"{tcp}\"]\nrequests_per_minute = 1_000_000\nrequests_burst = 100_000\n\n\

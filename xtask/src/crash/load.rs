@@ -5,9 +5,10 @@ use super::marketplace::{Buyer, NUMBER};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// How long the carrier's calls may take to end when no more are offered.
@@ -136,7 +137,16 @@ impl Drop for Sipp {
     }
 }
 
-/// A UDP port that is free now.
+/// A port that nobody uses, for UDP and TCP. It is below those the system gives out by itself: a client that connects to
+/// one of these while the exchange is down could be given the same port, and be connected to itself.
 pub(crate) fn free_port() -> Result<u16> {
-    Ok(UdpSocket::bind("127.0.0.1:0").context("looking for a free port")?.local_addr()?.port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 12_000 + u16::try_from(std::process::id() % 200)? * 80;
+    for _ in 0..1_000 {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no free port from {first} on")
 }

@@ -38,7 +38,7 @@ pub(crate) struct CrashArguments {
     #[arg(long)]
     seed: Option<u64>,
     /// Calls offered a second
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=500))]
+    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u32).range(1..=500))]
     cps: u32,
     /// Cargo's profile to build with: release or dev
     #[arg(long, default_value = "release")]

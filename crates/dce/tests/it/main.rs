@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod keys;
 mod serve;
+mod proof;
 mod usage;
 mod exchange;
 mod marketplace;
