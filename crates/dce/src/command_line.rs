@@ -93,6 +93,7 @@ pub(crate) enum Command {
     /// Starts the exchange on free loopback ports with 220 buyers, 2,200 bid profiles and 500 tracking numbers, plays
     /// consumers and call centres (answering, busy, ringing out, hanging up early), shows what the calls came to with one
     /// receipt in full, and audits the books against what both sides saw. Exits with 1 when anything is off.
+    /// It brings its own configuration: --config, --data and --set change nothing here.
     #[command(after_help = "Examples:\n  dce demo\n  dce demo --calls 500 --cps 100 --format json")]
     Demo(DemoArguments),
     /// Play seeded worlds in virtual time: bad networks, crashes, vanishing peers
