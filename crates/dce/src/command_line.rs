@@ -1,7 +1,7 @@
 //! The command line: what can be asked of `dce`.
 
 use crate::demo::DemoArguments;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use std::path::PathBuf;
 
 /// A pay-per-call exchange: calls come in over SIP, buyers bid for them, the winner's phone rings, and every cent is
@@ -104,13 +104,13 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  dce simulate --seeds 10000")]
     Simulate {
         /// How many worlds
-        #[arg(long, default_value_t = 1_000)]
+        #[arg(long, default_value_t = 1_000, value_parser = value_parser!(u64).range(1..=100_000_000))]
         seeds: u64,
         /// The first one's seed
         #[arg(long, default_value_t = 1)]
         first_seed: u64,
         /// Calls in each world
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = value_parser!(u32).range(1..=5_000))]
         calls: u32,
         /// First show every packet of the first seed's world
         #[arg(long)]
@@ -187,11 +187,11 @@ pub(crate) enum BenchCommand {
     #[command(after_help = "Example:\n  dce bench decision --bids 10000 --format json")]
     Decision {
         /// Standing bids
-        #[arg(long, default_value_t = 10_000)]
-        bids: usize,
+        #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=5_000_000))]
+        bids: u32,
         /// Calls decided
-        #[arg(long, default_value_t = 20_000)]
-        calls: usize,
+        #[arg(long, default_value_t = 20_000, value_parser = value_parser!(u32).range(1..=7_000_000))]
+        calls: u32,
         /// What bids and calls are drawn from
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -206,11 +206,11 @@ pub(crate) enum BenchCommand {
     #[command(after_help = "Example:\n  dce bench settle --format json")]
     Settle {
         /// Calls settled
-        #[arg(long, default_value_t = 50_000)]
-        calls: usize,
+        #[arg(long, default_value_t = 50_000, value_parser = value_parser!(u32).range(1..=7_000_000))]
+        calls: u32,
         /// Settlements waiting for the disk at the same time
-        #[arg(long, default_value_t = 512)]
-        in_flight: usize,
+        #[arg(long, default_value_t = 512, value_parser = value_parser!(u32).range(1..=8_000))]
+        in_flight: u32,
         /// For people or for machines
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,

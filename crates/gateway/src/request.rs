@@ -24,6 +24,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             ));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        // serde would also read a list, field by field in the order they are written in the code.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::field(
+                Kind::Invalid,
+                "body",
+                "is a list",
+                "send an object with named fields",
+            ));
+        }
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let at = error.path().to_string();

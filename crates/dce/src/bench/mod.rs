@@ -14,8 +14,7 @@ use serde_json::Value;
 pub(crate) fn run(command: &BenchCommand) -> Result<(), Failure> {
     match command {
         BenchCommand::Decision { bids, calls, seed, format } => {
-            let figures =
-                decision::run(*bids, *calls, *seed).map_err(|error| Failure::usage(error.to_string()))?;
+            let figures = decision::run(*bids as usize, *calls as usize, *seed);
             show(&figures, *format)?;
             match figures.differences {
                 0 => Ok(()),
@@ -25,7 +24,7 @@ pub(crate) fn run(command: &BenchCommand) -> Result<(), Failure> {
             }
         }
         BenchCommand::Settle { calls, in_flight, format } => {
-            let figures = settle::run(*calls, *in_flight)?;
+            let figures = settle::run(*calls as usize, *in_flight as usize)?;
             show(&figures, *format)
         }
     }

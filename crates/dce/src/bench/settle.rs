@@ -54,11 +54,10 @@ pub(super) struct SettleFigures {
 
 /// Connects `calls` calls, then settles them all, keeping `in_flight` of them waiting for the disk.
 pub(super) fn run(calls: usize, in_flight: usize) -> Result<SettleFigures, Failure> {
-    if calls == 0 || in_flight == 0 {
-        return Err(Failure::usage("--calls and --in-flight must be at least 1"));
-    }
-    let directory =
-        tempfile::tempdir().map_err(|error| Failure::environment(format!("temporary directory: {error}")))?;
+    let directory = tempfile::Builder::new()
+        .prefix("dce-bench-")
+        .tempdir()
+        .map_err(|error| Failure::environment(format!("temporary directory: {error}")))?;
     let bare_fsyncs_per_s = bare_fsyncs_per_s(directory.path())
         .map_err(|error| Failure::environment(format!("{}: {error}", directory.path().display())))?;
     let store = Store::open(directory.path(), &StoreOptions::default())?;

@@ -120,8 +120,13 @@ impl Config {
         if let Err(error) = self.sip.check() {
             fault(sip_key(&error), format!("cannot be used: {error}"));
         }
-        if let Err(error) = self.log.level.parse::<EnvFilter>() {
-            let problem = format!("is not a log level ({error}); write error, warn, info, debug or trace");
+        // A lone word that is no level would be taken for the name of a module, and silence everything else.
+        let levels = ["error", "warn", "info", "debug", "trace", "off"];
+        let is_lone_word = !self.log.level.contains(['=', ',', '[']);
+        let is_level = levels.contains(&self.log.level.to_ascii_lowercase().as_str());
+        if (is_lone_word && !is_level) || self.log.level.parse::<EnvFilter>().is_err() {
+            let problem =
+                format!("is not a log level ({}); write error, warn, info, debug or trace", self.log.level);
             fault("log.level", problem);
         }
         faults

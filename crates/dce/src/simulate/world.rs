@@ -431,7 +431,9 @@ impl World {
         let at_ms = self.now.ms_since(START);
         let (first, call_id, cseq) =
             (text.lines().next().unwrap_or_default(), field("Call-ID"), field("CSeq"));
-        println!("{at_ms:>9} ms {} -> {}: {first} | {call_id} | {cseq}", name(from), name(to));
+        let line = format!("{at_ms:>9} ms {} -> {}: {first} | {call_id} | {cseq}\n", name(from), name(to));
+        // Whoever asked for the trace may have seen enough and closed the pipe.
+        let _ = crate::print(&line);
     }
 
     fn note(&mut self, report: CallReport) {

@@ -130,3 +130,12 @@ fn a_good_configuration_is_ok() {
     assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));
     assert!(checked.stdout.starts_with("ok: "), "{}", checked.stdout);
 }
+
+#[test]
+fn a_word_that_is_no_level_is_no_module_either() {
+    let directory = directory();
+    for (level, code) in [("loud", 2), ("", 2), ("WARN", 0), ("info,telephony=debug", 0)] {
+        let checked = run(&directory, &["config", "check", "--set", &format!("log.level={level}")]);
+        assert_eq!(checked.code, Some(code), "{level}: {checked:?}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::accounts::visible;
 use crate::access::Principal;
-use crate::problem::Problem;
+use crate::problem::{Kind, Problem};
 use crate::request::{Body, Part};
 use crate::state::Gateway;
 use axum::Json;
@@ -11,6 +11,7 @@ use exchange::account::AccountKind;
 use exchange::effect::Command;
 use exchange::id::AccountId;
 use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::transfer::TransferReason;
 use infra::store::Balances;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -72,7 +73,7 @@ async fn balance(gateway: &Gateway, principal: Principal, id: AccountId) -> Resu
 pub(crate) struct Deposit {
     /// How much, in micro-units.
     amount_micros: Micros,
-    /// The payment's own reference; the same one again books nothing and answers the same.
+    /// The payment's own reference; the same one again, with the same amount, books nothing and answers the same.
     reference: String,
 }
 
@@ -85,6 +86,14 @@ pub(crate) async fn deposit(
     Part(id): Part<AccountId>,
     Body(Deposit { amount_micros, reference }): Body<Deposit>,
 ) -> Result<Json<Balance>, Problem> {
+    let reason = TransferReason::Deposit { account: id, reference: reference.clone() };
     gateway.engine().command(Command::Deposit { account: id, amount_micros, reference }).await?;
+    let booked = gateway.read(move |reader| reader.transfer(&reason)).await?;
+    if let Some(booked) = booked.filter(|booked| booked.transfer.amount_micros != amount_micros) {
+        let was = booked.transfer.amount_micros;
+        let detail =
+            format!("this reference was booked before, with {was}; give another payment its own reference");
+        return Err(Problem::new(Kind::Conflict, detail));
+    }
     balance(&gateway, principal, id).await.map(Json)
 }

@@ -24,6 +24,20 @@ async fn an_account_is_opened_approved_and_funded() {
         assert_eq!(balance["spendable_micros"], 35_000_000);
         assert_eq!(balance["payable_micros"], Value::Null, "a buyer earns nothing");
     }
+    let another = json!({ "amount_micros": 5, "reference": "wire 17" });
+    let refused = house.ask(Who::Admin, "POST", &format!("{path}/deposits"), another).await.expect(409);
+    assert!(
+        refused.json["detail"].as_str().is_some_and(|detail| detail.contains("25.00")),
+        "{}",
+        refused.json
+    );
+}
+
+#[tokio::test]
+async fn a_list_is_no_object() {
+    let house = House::furnished().await;
+    let path = format!("/v1/accounts/{BUYER}/deposits");
+    house.ask(Who::Admin, "POST", &path, json!([7, "by position"])).await.expect(422);
 }
 
 #[tokio::test]

@@ -74,7 +74,11 @@ pub(super) fn create(directory: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(name_path(error, directory)),
     }
-    std::fs::create_dir_all(directory).map_err(|error| name_path(error, directory))
+    let mut builder = std::fs::DirBuilder::new();
+    // Callers' numbers are in there: nobody else's business.
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(directory).map_err(|error| name_path(error, directory))
 }
 
 /// For opens that create nothing.
