@@ -6,7 +6,7 @@ use crate::ledger::money::Micros;
 use crate::phone_number::{CallerId, PhoneNumber};
 use crate::schedule::CalendarDay;
 use crate::time::Timestamp;
-use crate::tracking_number::CallOrigin;
+use crate::tracking_number::{CallOrigin, TrackingNumber};
 use serde::{Deserialize, Serialize};
 
 /// What a carrier's INVITE says.
@@ -211,6 +211,24 @@ pub enum EndedBy {
 }
 
 impl Call {
+    /// A call as it arrives, on the terms its tracking number has at this moment.
+    pub fn received(id: CallId, arrival: Arrival, number: &TrackingNumber, now: Timestamp) -> Self {
+        Self {
+            id,
+            received_at: now,
+            called: arrival.called,
+            caller: arrival.caller,
+            trunk: arrival.trunk,
+            stated_state: arrival.stated_state,
+            seller: number.seller,
+            vertical: number.vertical.clone(),
+            origin: number.origin,
+            payout_basis_points: number.payout_basis_points,
+            failed_attempts: Vec::new(),
+            state: CallState::Received,
+        }
+    }
+
     /// The attempt that holds money now.
     pub fn held_attempt(&self) -> Option<&Attempt> {
         match &self.state {

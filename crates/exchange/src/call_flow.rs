@@ -118,25 +118,11 @@ fn go_on(book: &mut Book, call: Call, input: Input, now: Timestamp) -> Vec<Effec
 /// A call comes in: screen, auction, ring the winner.
 fn arrive(book: &mut Book, id: CallId, arrival: Arrival, now: Timestamp) -> Vec<Effect> {
     let mut out = Effects::of(id, now);
-    let Some(number) = book.tracking_numbers.get(&arrival.called).filter(|number| number.active).cloned()
-    else {
+    let Some(number) = book.tracking_numbers.get(&arrival.called).filter(|number| number.active) else {
         out.act(Action::EndCall { reason: EndReason::UnknownNumber });
         return out.decided;
     };
-    let call = Call {
-        id,
-        received_at: now,
-        called: arrival.called,
-        caller: arrival.caller,
-        trunk: arrival.trunk,
-        stated_state: arrival.stated_state,
-        seller: number.seller,
-        vertical: number.vertical.clone(),
-        origin: number.origin,
-        payout_basis_points: number.payout_basis_points,
-        failed_attempts: Vec::new(),
-        state: CallState::Received,
-    };
+    let call = Call::received(id, arrival, number, now);
     out.tell(Fact::CallReceived {
         called: call.called,
         seller: call.seller,

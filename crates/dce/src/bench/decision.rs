@@ -5,7 +5,7 @@ use super::percentiles::Percentiles;
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price, State};
 use exchange::book::Book;
-use exchange::call::{Arrival, Call, CallState};
+use exchange::call::{Arrival, Call};
 use exchange::call_flow;
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Command, Effect, Input, Record};
@@ -127,20 +127,7 @@ fn would_take(book: &Book, id: CallId, arrival: &Arrival, now: Timestamp) -> usi
 
 fn scan(book: &Book, id: CallId, arrival: &Arrival, now: Timestamp, wanted: usize) -> Vec<usize> {
     let number = book.tracking_number(arrival.called).expect("a listed number");
-    let call = Call {
-        id,
-        received_at: now,
-        called: arrival.called,
-        caller: arrival.caller.clone(),
-        trunk: arrival.trunk.clone(),
-        stated_state: arrival.stated_state,
-        seller: number.seller,
-        vertical: number.vertical.clone(),
-        origin: number.origin,
-        payout_basis_points: number.payout_basis_points,
-        failed_attempts: Vec::new(),
-        state: CallState::Received,
-    };
+    let call = Call::received(id, arrival.clone(), number, now);
     let facts = book.facts(&call, number).expect("a known seller");
     book.bids().scan(&facts, &book.market(now), wanted)
 }
