@@ -40,3 +40,11 @@ id!(
     /// One call, from INVITE to settlement.
     CallId
 );
+id!(
+    /// Caps that several bids share.
+    CapGroupId
+);
+id!(
+    /// A private deal.
+    DealId
+);

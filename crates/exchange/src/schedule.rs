@@ -4,6 +4,7 @@ use crate::time::Timestamp;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// An IANA time zone name, known to exist.
@@ -128,15 +129,77 @@ pub struct Schedule {
     /// Its open hours.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hours: Vec<OpenHours>,
+    /// Days it is closed, whatever the hours say.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub holidays: BTreeSet<Holiday>,
+}
+
+/// A day on which a target is closed: `2026-12-25`, or `12-25` for that day of every year.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(value_type = String, example = "12-25"))]
+#[serde(try_from = "String", into = "String")]
+pub struct Holiday {
+    year: Option<i16>,
+    month: i8,
+    day: i8,
+}
+
+impl TryFrom<String> for Holiday {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        // 2024 is a leap year: the 29th of February is a day of "every year" that has one.
+        let (year, dated) = match text.len() {
+            10 => (true, text.clone()),
+            _ => (false, format!("2024-{text}")),
+        };
+        let date: Date =
+            dated.parse().map_err(|_| format!("'{text}' is not a day; write 2026-12-25 or 12-25"))?;
+        Ok(Self { year: year.then(|| date.year()), month: date.month(), day: date.day() })
+    }
+}
+
+impl From<Holiday> for String {
+    fn from(holiday: Holiday) -> Self {
+        let year = holiday.year.map(|year| format!("{year:04}-")).unwrap_or_default();
+        format!("{year}{:02}-{:02}", holiday.month, holiday.day)
+    }
+}
+
+impl Holiday {
+    fn is_on(self, day: CalendarDay) -> bool {
+        let epoch = Date::constant(1970, 1, 1);
+        let Ok(date) = epoch.checked_add(jiff::Span::new().days(day.0)) else { return false };
+        self.year.is_none_or(|year| year == date.year())
+            && (self.month, self.day) == (date.month(), date.day())
+    }
 }
 
 impl Schedule {
     /// Whether it is open at this local time.
     pub fn is_open(&self, local: &LocalTime) -> bool {
-        self.hours.is_empty()
-            || self.hours.iter().any(|open| {
-                open.day == local.weekday && (open.from.0..open.to.0).contains(&local.minute_of_day)
-            })
+        if self.holidays.iter().any(|holiday| holiday.is_on(local.day)) {
+            return false;
+        }
+        self.hours.is_empty() || self.hours.iter().any(|open| open.holds(local.weekday, local.minute_of_day))
+    }
+
+    /// How many of the day's opening minutes have begun, and how many there are: what even pacing spreads a day's limits
+    /// over.
+    pub fn opening_minutes(&self, local: &LocalTime) -> (u32, u32) {
+        let count = |minutes: std::ops::Range<u16>| {
+            let open = minutes.filter(|minute| {
+                self.hours.is_empty() || self.hours.iter().any(|open| open.holds(local.weekday, *minute))
+            });
+            u32::try_from(open.count()).unwrap_or(u32::MAX)
+        };
+        (count(0..local.minute_of_day + 1), count(0..24 * 60))
+    }
+}
+
+impl OpenHours {
+    fn holds(&self, day: Day, minute_of_day: u16) -> bool {
+        self.day == day && (self.from.0..self.to.0).contains(&minute_of_day)
     }
 }
 
@@ -149,6 +212,8 @@ pub struct LocalTime {
     pub weekday: Day,
     /// Minutes since local midnight, 0 to 1,439.
     pub minute_of_day: u16,
+    /// Months since January of the year 0.
+    pub month: i32,
 }
 
 impl LocalTime {
@@ -168,6 +233,11 @@ impl LocalTime {
             jiff::civil::Weekday::Sunday => Day::Sun,
         };
         let minute = i32::from(time.hour()) * 60 + i32::from(time.minute());
-        Self { day: CalendarDay(days), weekday, minute_of_day: u16::try_from(minute).unwrap_or(0) }
+        Self {
+            day: CalendarDay(days),
+            weekday,
+            minute_of_day: u16::try_from(minute).unwrap_or(0),
+            month: i32::from(date.year()) * 12 + i32::from(date.month()) - 1,
+        }
     }
 }

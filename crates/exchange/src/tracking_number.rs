@@ -3,6 +3,7 @@
 use crate::id::AccountId;
 use crate::ledger::money::Micros;
 use crate::phone_number::PhoneNumber;
+use crate::place::Language;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -38,6 +39,9 @@ pub struct TrackingNumber {
     pub floor_micros: Micros,
     /// The seller's share of the charge, in basis points: 7,000 is 70 %. The rest is the house's margin.
     pub payout_basis_points: u16,
+    /// The language its callers are addressed in, where a call does not say its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
     /// Facts about its calls that bids can ask for.
     #[serde(default)]
     pub tags: BTreeMap<String, String>,

@@ -5,13 +5,19 @@ use crate::auction::receipt::{AuctionReceipt, RankedBid};
 use crate::ledger::money::Micros;
 use serde::{Deserialize, Serialize};
 
-/// How the price is set. The bidding work adds second price and fixed price by priority here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// How the price is set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AuctionType {
     /// Whoever takes the call pays its own bid.
+    #[default]
     FirstPrice,
+    /// Whoever takes the call pays what it had to bid to beat the next in line: the runner-up plus the increment, at least the
+    /// floor, at most its own bid.
+    SecondPrice,
+    /// Everyone who bids at least the floor pays the floor; priority decides who goes first.
+    FixedPrice,
 }
 
 /// Sets the price of every place in the ranking.

@@ -1,0 +1,12 @@
+//! Bid profiles: a buyer's standing bid, saying what it pays, for which calls, when, and how many.
+
+mod profile;
+pub mod criteria;
+pub mod price;
+pub mod caps;
+pub mod live;
+
+pub use profile::{BidProfile, BidStatus, Conversion, Destination};
+pub use caps::Caps;
+pub use criteria::Criteria;
+pub use price::Price;
