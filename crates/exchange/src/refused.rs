@@ -4,6 +4,8 @@ use crate::account::{Account, AccountKind};
 use crate::bid::caps::{CapGroup, Limit};
 use crate::bid::criteria::{Criteria, TagRule, TagTest};
 use crate::bid::price::PriceChange;
+use crate::bid::live::LiveBidder;
+use crate::bid::sip_uri::is_sip_uri;
 use crate::bid::{BidProfile, Price};
 use crate::auction::clear::AuctionType;
 use crate::book::MOST_MONEY;
@@ -252,14 +254,7 @@ impl BidProfile {
                 "give the target's trunks, best first",
             ));
         }
-        let malformed = uris.iter().find(|uri| {
-            let rest = uri.strip_prefix("sip:");
-            uri.len() > 255
-                || uri.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || b"<>\"".contains(&byte))
-                || rest
-                    .and_then(|rest| rest.split_once('@'))
-                    .is_none_or(|(user, host)| user.is_empty() || !is_host(host))
-        });
+        let malformed = uris.iter().find(|uri| !is_sip_uri(uri));
         malformed.map(|uri| {
             let problem = format!("'{}' is not a SIP URI", uri.chars().take(60).collect::<String>());
             field_error(
@@ -398,16 +393,6 @@ impl ScopedRules {
     }
 }
 
-/// What follows the `@`: a host, maybe a port from 1 to 65535, maybe parameters.
-fn is_host(text: &str) -> bool {
-    let host = text.split([';', '?']).next().unwrap_or_default();
-    let after_address = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
-    let port = after_address.rsplit_once(':').map(|(_, port)| port);
-    !host.is_empty()
-        && !host.starts_with(':')
-        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
-}
-
 impl Price {
     fn problems(&self) -> Vec<FieldError> {
         match *self {
@@ -466,29 +451,6 @@ impl Price {
                 }
                 problems
             }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_host;
-
-    #[test]
-    fn hosts_and_ports() {
-        for good in [
-            "203.0.113.7",
-            "203.0.113.7:5060;transport=tcp",
-            "pbx.example.com:5061",
-            "[2001:db8::7]:5060",
-            "[::1]",
-        ] {
-            assert!(is_host(good), "{good}");
-        }
-        for bad in
-            ["", ":5060", "203.0.113.7:", "203.0.113.7:0", "203.0.113.7:99999", "[::1]:x", ";transport=tcp"]
-        {
-            assert!(!is_host(bad), "{bad}");
         }
     }
 }
