@@ -213,7 +213,8 @@ impl Book {
     pub(crate) fn reservation(&self, call: &Call, now: Timestamp) -> Option<&Call> {
         let id = self.reservations.get(&(call.called, call.caller.number()?))?;
         let reserved = self.calls.get(id)?;
-        matches!(reserved.state, CallState::Reserved { expires_at, .. } if now < expires_at).then_some(reserved)
+        matches!(reserved.state, CallState::Reserved { expires_at, .. } if now < expires_at)
+            .then_some(reserved)
     }
 
     /// The standing bids.

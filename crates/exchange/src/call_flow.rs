@@ -16,7 +16,9 @@ use crate::auction::matching::{CallFacts, Refusal, standing_refusal};
 use crate::auction::receipt::{AuctionReceipt, Receipt, Versions};
 use crate::bid::live::{BidNotice, BidRequest, LiveAnswer, LiveSaid};
 use crate::book::Book;
-use crate::call::{Arrival, Attempt, Call, CallState, EndedBy, FailedAttempt, FailureCause, Outcome, Planned};
+use crate::call::{
+    Arrival, Attempt, Call, CallState, EndedBy, FailedAttempt, FailureCause, Outcome, Planned,
+};
 use crate::compliance::verdict::Check;
 use crate::effect::{Action, Effect, EndReason, Input, Record};
 use crate::event::{Event, Fact, Subject};
@@ -209,13 +211,7 @@ fn screen_out(call: Call, screening: Vec<Check>, refused: &Check, out: &mut Effe
 }
 
 /// Opens the auction: asks the live bidders and waits for them, or clears it at once when there are none.
-fn auction(
-    book: &mut Book,
-    call: Call,
-    screening: Vec<Check>,
-    reserve_ms: Option<u64>,
-    out: &mut Effects,
-) {
+fn auction(book: &mut Book, call: Call, screening: Vec<Check>, reserve_ms: Option<u64>, out: &mut Effects) {
     let deals = book.deals(&call);
     let facts = book.facts(&call, &deals);
     let rules = book.rules(&call);
@@ -236,7 +232,8 @@ fn auction(
         return;
     }
     let awaited = requests.iter().map(|request| request.bid).collect();
-    out.decided.extend(requests.into_iter().map(|request| Effect::Act(Action::RequestBid(Box::new(request)))));
+    out.decided
+        .extend(requests.into_iter().map(|request| Effect::Act(Action::RequestBid(Box::new(request)))));
     out.act(Action::StartBiddingTimer { after_ms: deadline_ms.into() });
     let state = CallState::Bidding { screening, awaited, answers: Vec::new(), reserve_ms };
     let call = Call { state, ..call };
@@ -364,7 +361,7 @@ fn decide(
         return;
     };
     let contest = hold(&book.bids, &facts, &book.market(out.now), answers, again, places);
-    let Contest { mut receipt, mut plan, notices } = contest;
+    let Contest { mut receipt, mut plan, notices, turn } = contest;
     for (bid, result) in notices {
         let bidder = book.bids.get(bid).and_then(|standing| standing.profile.live.clone());
         if let Some(bidder) = bidder {
@@ -376,6 +373,9 @@ fn decide(
         plan.retain(|other| other.bid != planned.bid);
         plan.insert(0, planned);
         plan.truncate(places);
+    }
+    if let Some((slot, turn)) = turn {
+        book.usages.record_mut(slot).took_turn(turn);
     }
     tell_decision(&receipt, &plan, out);
     let closest = receipt.refused.keys().max().copied();
@@ -404,8 +404,7 @@ fn tell_decision(receipt: &AuctionReceipt, plan: &[Planned], out: &mut Effects) 
 }
 
 fn no_bidder(call: Call, closest: Option<Refusal>, out: &mut Effects) {
-    let rejection =
-        closest.map_or(PingRejection::NoBidder, |closest| PingRejection::NoMatch { closest });
+    let rejection = closest.map_or(PingRejection::NoBidder, |closest| PingRejection::NoMatch { closest });
     out.refuse(&call, rejection);
     let is_ping = call.is_ping;
     end(call, Outcome::NoBidder, out);
@@ -591,6 +590,7 @@ fn connect(
 ) {
     if let Some(slot) = book.bids.slot(attempt.bid) {
         book.usages.record_mut(slot).answered();
+        out.usage(book, slot, &attempt);
     }
     let number = attempt.number;
     out.tell(Fact::CallBridged { attempt: number, bid: attempt.bid, buyer: attempt.buyer });
@@ -635,7 +635,8 @@ fn note_failure(book: &mut Book, call: &Call, attempt: &Attempt, cause: FailureC
     } else if record.unanswered(out.now, &protection)
         && let Some(until) = record.rests_until
     {
-        let event = Event { subject: Subject::BidProfile(attempt.bid), at: out.now, fact: Fact::BidRested { until } };
+        let event =
+            Event { subject: Subject::BidProfile(attempt.bid), at: out.now, fact: Fact::BidRested { until } };
         out.write(Record::Event(event));
     }
 }
@@ -709,7 +710,8 @@ fn hang_up(
     let outcome = match settlement {
         None => {
             out.book(book, settle::release(&call, &attempt, out.now));
-            let is_duplicate = duplicate == settle::Duplicate::Charge && attempt.conversion.is_met(connected_ms);
+            let is_duplicate =
+                duplicate == settle::Duplicate::Charge && attempt.conversion.is_met(connected_ms);
             Outcome::NotConverted { attempt, connected_ms, ended_by, is_duplicate }
         }
         Some(settlement) => {
@@ -847,8 +849,7 @@ impl Effects {
 
     fn receipt(&mut self, screening: Vec<Check>, auction: Option<AuctionReceipt>) {
         let (call, decided_at) = (self.call, self.now);
-        let versions =
-            Versions { exchange: env!("CARGO_PKG_VERSION").into(), fraud_score: score::VERSION };
+        let versions = Versions { exchange: env!("CARGO_PKG_VERSION").into(), fraud_score: score::VERSION };
         let receipt = Receipt { call, decided_at, versions, screening, auction, decided_in_ns: None };
         self.write(Record::Receipt(Box::new(receipt)));
     }

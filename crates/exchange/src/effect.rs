@@ -13,10 +13,10 @@ use crate::ledger::transfer::Transfer;
 use crate::phone_number::CallerId;
 use crate::ping::{PingAnswer, PingRequest};
 use crate::time::Timestamp;
+use crate::track_record::SellerRecord;
 use crate::tracking_number::TrackingNumber;
 use crate::trading_rules::{Deal, ScopedRules};
 use crate::usage::Usage;
-use crate::track_record::SellerRecord;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened to a call. Inputs that come too late (an answer after the ring timeout) change nothing.

@@ -1,13 +1,12 @@
 //! What is wrong with a command: every problem at once, each with its field and its fix.
 
 use crate::account::{Account, AccountKind};
+use crate::auction::clear::AuctionType;
 use crate::bid::caps::{CapGroup, Limit};
 use crate::bid::criteria::{Criteria, TagRule, TagTest};
 use crate::bid::price::PriceChange;
-use crate::bid::live::LiveBidder;
 use crate::bid::sip_uri::is_sip_uri;
 use crate::bid::{BidProfile, Price};
-use crate::auction::clear::AuctionType;
 use crate::book::MOST_MONEY;
 use crate::ledger::money::Micros;
 use crate::recent_calls::WINDOW_S_MAX;
@@ -206,7 +205,11 @@ impl BidProfile {
     fn modifier_problems(&self) -> Vec<FieldError> {
         let mut problems = Vec::new();
         if self.modifiers.len() > 32 {
-            problems.push(field_error("modifiers", "has more than 32 entries", "join those that do the same"));
+            problems.push(field_error(
+                "modifiers",
+                "has more than 32 entries",
+                "join those that do the same",
+            ));
         }
         let is_share = matches!(self.price, Price::RevenueShare { .. });
         for modifier in &self.modifiers {
@@ -283,7 +286,10 @@ impl Criteria {
         if self.zip_radius.is_some_and(|radius| !(1..=3_000).contains(&radius.radius_miles)) {
             problems.push(field_error(field, "has a radius outside 1 to 3000 miles", "give whole miles"));
         }
-        if self.zip_radius.is_some_and(|radius| !crate::place::is_known(radius.zip)) {
+        if self
+            .zip_radius
+            .is_some_and(|radius| crate::place::distance_miles(radius.zip, radius.zip).is_none())
+        {
             problems.push(field_error(
                 field,
                 "has a radius around a ZIP code that is not on the map",
@@ -327,10 +333,15 @@ fn limit_problems(field: &'static str, limits: &[Limit]) -> Vec<FieldError> {
     }
     let spends = limits.iter().filter_map(|limit| limit.spend_micros);
     problems.extend(spends.filter_map(|cap| amount_problem(field, cap, 0)).take(1));
-    if limits.iter().any(|limit| {
-        limit.calls.is_none() && limit.conversions.is_none() && limit.spend_micros.is_none()
-    }) {
-        problems.push(field_error(field, "has a limit of nothing", "give calls, conversions or spend_micros"));
+    if limits
+        .iter()
+        .any(|limit| limit.calls.is_none() && limit.conversions.is_none() && limit.spend_micros.is_none())
+    {
+        problems.push(field_error(
+            field,
+            "has a limit of nothing",
+            "give calls, conversions or spend_micros",
+        ));
     }
     problems
 }
@@ -372,11 +383,15 @@ impl ScopedRules {
                 "give the price: every winner pays the floor",
             ));
         }
-        if self.bidding_deadline_ms.is_some_and(|deadline_ms| deadline_ms != 0 && !(5..=5_000).contains(&deadline_ms)) {
+        if self
+            .bidding_deadline_ms
+            .is_some_and(|deadline_ms| deadline_ms != 0 && !(5..=5_000).contains(&deadline_ms))
+        {
             let fix = "0 asks no live bidder";
             problems.push(field_error("bidding_deadline_ms", "is not 0, or 5 to 5000", fix));
         }
-        if self.recovery.is_some_and(|Recovery { attempts_max, early_s }| attempts_max > 20 || early_s > 600) {
+        if self.recovery.is_some_and(|Recovery { attempts_max, early_s }| attempts_max > 20 || early_s > 600)
+        {
             problems.push(field_error(
                 "recovery",
                 "is above 20 attempts or 600 s",
@@ -384,10 +399,16 @@ impl ScopedRules {
             ));
         }
         let too_long = |Duplicates { routing_window_s, charge_window_s, payout_window_s, .. }: Duplicates| {
-            [routing_window_s, charge_window_s, payout_window_s].iter().any(|window_s| *window_s > WINDOW_S_MAX)
+            [routing_window_s, charge_window_s, payout_window_s]
+                .iter()
+                .any(|window_s| *window_s > WINDOW_S_MAX)
         };
         if self.duplicates.is_some_and(too_long) {
-            problems.push(field_error("duplicates", "has a window above 31 days", "give seconds, up to 2678400"));
+            problems.push(field_error(
+                "duplicates",
+                "has a window above 31 days",
+                "give seconds, up to 2678400",
+            ));
         }
         problems
     }

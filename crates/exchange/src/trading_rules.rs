@@ -233,8 +233,7 @@ impl RuleBook {
         seller: AccountId,
         number: PhoneNumber,
     ) -> TradingRules {
-        let narrowing =
-            [self.verticals.get(vertical), self.sellers.get(&seller), self.numbers.get(&number)];
+        let narrowing = [self.verticals.get(vertical), self.sellers.get(&seller), self.numbers.get(&number)];
         narrowing.into_iter().flatten().fold(*house, |rules, narrower| rules.overridden_by(narrower))
     }
 }

@@ -1,7 +1,7 @@
 //! Usage: what every bid and every cap group has taken, and whether there is room for more.
 
-use crate::bid::caps::{CapGroup, Limit, Pacing, Period};
 use crate::bid::BidProfile;
+use crate::bid::caps::{CapGroup, Limit, Pacing, Period};
 use crate::id::{BidProfileId, CapGroupId};
 use crate::ledger::money::Micros;
 use crate::schedule::LocalTime;
@@ -192,7 +192,13 @@ impl InUse {
 
 /// Even pacing: whether the day's limits, cut down to the share of its opening minutes that has begun, have room. The share is
 /// rounded up to whole calls, and the first call of a day always has room.
-fn is_paced_out(bid: &BidProfile, in_use: &InUse, numbers: [i32; 5], local: &LocalTime, hold: Micros) -> bool {
+fn is_paced_out(
+    bid: &BidProfile,
+    in_use: &InUse,
+    numbers: [i32; 5],
+    local: &LocalTime,
+    hold: Micros,
+) -> bool {
     let (begun, all) = bid.schedule.opening_minutes(local);
     let released = |cap: i64| {
         let share = i128::from(cap) * i128::from(begun) / i128::from(all.max(1));

@@ -9,7 +9,7 @@ use crate::bid::{Conversion, Destination, Price};
 use crate::call::Planned;
 use crate::id::{AccountId, BidProfileId, DealId};
 use crate::ledger::money::Micros;
-use crate::routing::{self, Algorithm, RoutedCall};
+use crate::routing::{self, Algorithm, Contender, RoutedCall};
 use std::cmp::Reverse;
 
 /// How many of the best bids are looked at where more than the best few matter: the runner-up of another buyer, weights, shares,
@@ -66,6 +66,8 @@ pub struct Contest {
     pub plan: Vec<Planned>,
     /// What each live bidder who bid is told.
     pub notices: Vec<(BidProfileId, BidResult)>,
+    /// Where routing goes by percentage: whose turn it was, and what its next one is.
+    pub turn: Option<(usize, u64)>,
 }
 
 /// Who took this caller's last call, and what the trading rules do about it.
@@ -106,7 +108,20 @@ pub fn hold(
     }
     entrants.sort_unstable_by_key(Entrant::rank);
     let order = order(index, call, market, &entrants, again);
-    conclude(index, call, &entrants, &order, found, live, places)
+    let turn = turn(index, call, market, &entrants, &order);
+    Contest { turn, ..conclude(index, call, market, &entrants, &order, found, live, places) }
+}
+
+fn turn(
+    index: &BidIndex,
+    call: &CallFacts,
+    market: &Market,
+    entrants: &[Entrant],
+    order: &[usize],
+) -> Option<(usize, u64)> {
+    let first = *order.first()?;
+    let by_share = call.rules.algorithm == Algorithm::Percentage;
+    by_share.then(|| (entrants[first].slot, routing::turn(&contenders(index, market, entrants), first)))
 }
 
 /// The bids the index found, and those of the call's deals that it did not look for.
@@ -161,10 +176,8 @@ fn live_entrants(
                 let price = Price::PerCall { amount_micros: *price_micros };
                 match priced_offer(slot, standing, price, call, market, clocks) {
                     Ok(offer) => {
-                        let terms = LiveTerms {
-                            min_connected_s: *min_connected_s,
-                            destination: destination.clone(),
-                        };
+                        let terms =
+                            LiveTerms { min_connected_s: *min_connected_s, destination: destination.clone() };
                         entrants.push(entrant(index, call, slot, offer, Some(terms)));
                     }
                     Err(refusal) => receipt.refused = Some(refusal),
@@ -205,27 +218,9 @@ fn order(
         }
         (Algorithm::HighestBid, _) => (0..entrants.len()).collect(),
         (algorithm, _) => {
-            let contenders: Vec<routing::Contender> = entrants
-                .iter()
-                .map(|entrant| {
-                    let profile = &index.at(entrant.slot).profile;
-                    routing::Contender {
-                        id: entrant.bid,
-                        score: entrant.offer.score,
-                        expected: entrant.offer.expected,
-                        priority: entrant.priority,
-                        weight: profile.weight,
-                        quality: entrant.offer.quality,
-                        skills: &profile.skills,
-                        location: profile.location,
-                        record: market.usages.record(entrant.slot),
-                    }
-                })
-                .collect();
+            let contenders = contenders(index, market, entrants);
             let skills = call.tags.get("skills").unwrap_or_default();
-            let skills: Vec<&str> =
-                skills.split(',').map(str::trim).filter(|skill| !skill.is_empty()).collect();
-            let routed = RoutedCall { draw: call.draw, zip: call.zip, skills: &skills };
+            let routed = RoutedCall { draw: call.draw, zip: call.zip, skills };
             routing::plan(algorithm, &contenders, &routed)
         }
     };
@@ -237,10 +232,31 @@ fn order(
     order
 }
 
+/// Entrants as routing sees them.
+fn contenders<'a>(index: &'a BidIndex, market: &Market<'a>, entrants: &[Entrant]) -> Vec<Contender<'a>> {
+    let contenders = entrants.iter().map(|entrant| {
+        let profile = &index.at(entrant.slot).profile;
+        Contender {
+            id: entrant.bid,
+            score: entrant.offer.score,
+            expected: entrant.offer.expected,
+            priority: entrant.priority,
+            weight: profile.weight,
+            quality: entrant.offer.quality,
+            skills: &profile.skills,
+            location: profile.location,
+            record: market.usages.record(entrant.slot),
+        }
+    });
+    contenders.collect()
+}
+
 /// Sets the prices, fills the plan, and tells the losers.
+#[expect(clippy::too_many_arguments, reason = "the parts of one auction, put together once")]
 fn conclude(
     index: &BidIndex,
     call: &CallFacts,
+    market: &Market,
     entrants: &[Entrant],
     order: &[usize],
     found: Found,
@@ -290,14 +306,15 @@ fn conclude(
         considered: found.considered,
         refused: found.refused,
         live,
-        ranking: placed.into_iter().map(|(entrant, price)| ranked(entrant, price, call)).collect(),
+        ranking: placed.into_iter().map(|(entrant, price)| ranked(entrant, price, call, market)).collect(),
         lost,
     };
-    Contest { receipt, plan, notices }
+    Contest { receipt, plan, notices, turn: None }
 }
 
-fn ranked(entrant: &Entrant, price: Price, call: &CallFacts) -> RankedBid {
+fn ranked(entrant: &Entrant, price: Price, call: &CallFacts, market: &Market) -> RankedBid {
     let offer = entrant.offer;
+    let is_predicted = call.rules.algorithm == Algorithm::Predictive;
     RankedBid {
         bid: entrant.bid,
         buyer: entrant.buyer,
@@ -308,6 +325,7 @@ fn ranked(entrant: &Entrant, price: Price, call: &CallFacts) -> RankedBid {
         quality: call.rules.quality_adjusted.then_some(offer.quality),
         deal: entrant.deal.map(|(deal, _)| deal),
         is_live: entrant.live.is_some(),
+        estimate: is_predicted.then(|| routing::estimate(offer.expected, market.usages.record(entrant.slot))),
     }
 }
 

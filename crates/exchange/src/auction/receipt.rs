@@ -7,7 +7,7 @@ use crate::bid::live::{LossReason, NoLiveBid};
 use crate::compliance::verdict::Check;
 use crate::id::{AccountId, BidProfileId, CallId, DealId};
 use crate::ledger::money::Micros;
-use crate::routing::Algorithm;
+use crate::routing::{Algorithm, Estimate};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -127,6 +127,9 @@ pub struct RankedBid {
     /// Whether it was asked for this call.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_live: bool,
+    /// What the call is expected to bring from it, all told, where routing is predictive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
 }
 
 /// A bid that wanted the call and did not win it.

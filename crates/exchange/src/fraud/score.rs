@@ -59,7 +59,8 @@ pub struct Signals<'a> {
 pub fn signals(of: &Signals) -> impl Iterator<Item = Signal> {
     let number = of.caller.number();
     let placed = of.states_of_area_code.filter(|states| !states.is_empty());
-    let mismatch = matches!((of.stated_state, placed), (Some(stated), Some(states)) if !states.contains(&stated));
+    let mismatch =
+        matches!((of.stated_state, placed), (Some(stated), Some(states)) if !states.contains(&stated));
     let found = [
         (matches!(of.caller, CallerId::Anonymous)).then_some(Signal::Withheld),
         (matches!(of.caller, CallerId::Malformed)).then_some(Signal::Malformed),

@@ -28,12 +28,7 @@ pub enum Duplicate {
 }
 
 /// Prices a connected call; `None` when it did not convert. Never more than is held, however late it was ended.
-pub fn settle(
-    call: &Call,
-    attempt: &Attempt,
-    connected_ms: u64,
-    duplicate: Duplicate,
-) -> Option<Settlement> {
+pub fn settle(call: &Call, attempt: &Attempt, connected_ms: u64, duplicate: Duplicate) -> Option<Settlement> {
     if !attempt.conversion.is_met(connected_ms) || duplicate == Duplicate::Charge {
         return None;
     }
