@@ -12,6 +12,7 @@ pub mod account;
 pub mod tracking_number;
 pub mod bid;
 pub mod trading_rules;
+pub mod track_record;
 pub mod schedule;
 pub mod compliance;
 pub mod fraud;
