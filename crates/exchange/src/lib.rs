@@ -5,6 +5,7 @@
 
 pub mod call_flow;
 pub mod call;
+pub mod ping;
 pub mod effect;
 pub mod event;
 pub mod book;
@@ -18,12 +19,14 @@ pub mod compliance;
 pub mod fraud;
 pub mod auction;
 pub mod routing;
-pub mod capacity;
+pub mod usage;
+pub mod recent_calls;
 pub mod ledger;
 pub mod policy;
 pub mod refused;
 pub mod snapshot;
 pub mod id;
+pub mod hash;
 pub mod phone_number;
 pub mod place;
 pub mod time;

@@ -187,13 +187,26 @@ impl Schedule {
     /// How many of the day's opening minutes have begun, and how many there are: what even pacing spreads a day's limits
     /// over.
     pub fn opening_minutes(&self, local: &LocalTime) -> (u32, u32) {
-        let count = |minutes: std::ops::Range<u16>| {
-            let open = minutes.filter(|minute| {
-                self.hours.is_empty() || self.hours.iter().any(|open| open.holds(local.weekday, *minute))
-            });
-            u32::try_from(open.count()).unwrap_or(u32::MAX)
-        };
-        (count(0..local.minute_of_day + 1), count(0..24 * 60))
+        let now = local.minute_of_day + 1;
+        if self.hours.is_empty() {
+            return (u32::from(now), 24 * 60);
+        }
+        let mut today: Vec<(u16, u16)> = self
+            .hours
+            .iter()
+            .filter(|open| open.day == local.weekday)
+            .map(|open| (open.from.0, open.to.0))
+            .collect();
+        today.sort_unstable();
+        let (mut begun, mut all, mut counted_to) = (0, 0, 0);
+        for (from, to) in today {
+            // Stretches may overlap: count each minute once.
+            let from = from.max(counted_to);
+            counted_to = counted_to.max(to);
+            all += u32::from(to.saturating_sub(from));
+            begun += u32::from(to.min(now).saturating_sub(from));
+        }
+        (begun, all)
     }
 }
 

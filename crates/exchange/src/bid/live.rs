@@ -147,6 +147,13 @@ pub struct BidRequest {
     pub caller: Option<PhoneNumber>,
 }
 
+impl BidRequest {
+    /// How long the bidder has, in milliseconds: its own timeout, but never past the deadline.
+    pub fn time_ms(&self) -> u32 {
+        self.bidder.timeout_ms.map_or(self.deadline_ms, |timeout_ms| timeout_ms.min(self.deadline_ms))
+    }
+}
+
 /// A live bidder's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveAnswer {

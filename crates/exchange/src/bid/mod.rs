@@ -5,6 +5,9 @@ pub mod criteria;
 pub mod price;
 pub mod caps;
 pub mod live;
+pub mod template;
+mod live_problems;
+pub mod sip_uri;
 
 pub use profile::{BidProfile, BidStatus, Conversion, Destination};
 pub use caps::Caps;
