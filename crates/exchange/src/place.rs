@@ -132,6 +132,11 @@ pub fn distance_miles(a: Zip, b: Zip) -> Option<f64> {
     Some(2.0 * EARTH_RADIUS_MILES * haversine.sqrt().min(1.0).asin())
 }
 
+/// Whether the ZIP code is on the map.
+pub fn is_known(zip: Zip) -> bool {
+    Centre::of(zip).is_some()
+}
+
 /// The middle of a ZIP code, in radians.
 struct Centre {
     latitude: f64,
@@ -200,6 +205,7 @@ mod tests {
         for unknown in ["00000", "99999", "09001"] {
             assert_eq!(distance_miles(zip(unknown), zip("10001")), None);
             assert_eq!(distance_miles(zip("10001"), zip(unknown)), None);
+            assert!(!is_known(zip(unknown)) && is_known(zip("10001")));
         }
     }
 

@@ -56,8 +56,8 @@ pub struct RoutedCall<'a> {
     pub draw: u64,
     /// Where the caller is.
     pub zip: Option<Zip>,
-    /// The skills it asks for, separated by commas; empty asks for none.
-    pub skills: &'a str,
+    /// The skills it asks for.
+    pub skills: &'a [&'a str],
 }
 
 /// The contenders in the order to ring them, as indices into `contenders`: every index once.

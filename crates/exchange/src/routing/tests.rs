@@ -125,7 +125,7 @@ fn cases() {
         let parts: Vec<&str> = line.split('|').map(str::trim).collect();
         let [name, call, contenders, expected] = parts[..] else { panic!("four parts: {line}") };
         let value = |key| call.split(' ').find_map(|word| word.strip_prefix(key)).unwrap_or_default();
-        let skills = value("skills=").replace('+', " , ");
+        let skills: Vec<&str> = value("skills=").split_terminator('+').collect();
         let routed = RoutedCall {
             draw: value("draw=").parse().unwrap_or(0),
             zip: Some(value("zip=")).filter(|text| !text.is_empty()).map(zip),
@@ -165,7 +165,7 @@ proptest! {
         for (id, contender) in (0..).zip(&mut contenders) {
             contender.id = id;
         }
-        let call = RoutedCall { draw, zip: Some(zip("33139")), skills: "a, b" };
+        let call = RoutedCall { draw, zip: Some(zip("33139")), skills: &["a", "b"] };
         let mut elsewhere = contenders.clone();
         elsewhere.reverse();
         elsewhere.rotate_left(turned_by % contenders.len().max(1));
@@ -218,7 +218,7 @@ impl Chance {
 }
 
 fn call(draw: u64) -> RoutedCall<'static> {
-    RoutedCall { draw, zip: None, skills: "" }
+    RoutedCall { draw, zip: None, skills: &[] }
 }
 
 #[test]
