@@ -689,6 +689,9 @@ fn give_up(
     {
         book.reservations.remove(&(call.called, caller));
     }
+    if let Some(slot) = book.bids.slot(attempt.bid) {
+        book.usages.record_mut(slot).abandoned();
+    }
     release(book, &call, attempt, out);
     end(call, outcome, out);
     out.decided.extend(reason.map(|reason| Effect::Act(Action::EndCall { reason })));

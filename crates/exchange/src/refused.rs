@@ -286,10 +286,7 @@ impl Criteria {
         if self.zip_radius.is_some_and(|radius| !(1..=3_000).contains(&radius.radius_miles)) {
             problems.push(field_error(field, "has a radius outside 1 to 3000 miles", "give whole miles"));
         }
-        if self
-            .zip_radius
-            .is_some_and(|radius| crate::place::distance_miles(radius.zip, radius.zip).is_none())
-        {
+        if self.zip_radius.is_some_and(|radius| !crate::place::is_known(radius.zip)) {
             problems.push(field_error(
                 field,
                 "has a radius around a ZIP code that is not on the map",

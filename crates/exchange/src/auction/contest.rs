@@ -220,7 +220,9 @@ fn order(
         (algorithm, _) => {
             let contenders = contenders(index, market, entrants);
             let skills = call.tags.get("skills").unwrap_or_default();
-            let routed = RoutedCall { draw: call.draw, zip: call.zip, skills };
+            let skills: Vec<&str> =
+                skills.split(',').map(str::trim).filter(|skill| !skill.is_empty()).collect();
+            let routed = RoutedCall { draw: call.draw, zip: call.zip, skills: &skills };
             routing::plan(algorithm, &contenders, &routed)
         }
     };
