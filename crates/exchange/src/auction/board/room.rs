@@ -60,7 +60,7 @@ impl Board {
         if let Some(taker) = nearest_taker(leaf, spot.word_place, WORDS) {
             return self.push(spot.leaf, spot.word_place, taker);
         }
-        self.give_a_word(spot.leaf_place);
+        self.give_a_word(spot);
     }
 
     /// Room between a full word and the next, for a rank that is worse than all of the full one. Moves nothing.
@@ -166,21 +166,23 @@ impl Board {
         self.move_entries(spot.leaf, moved, spot.leaf, free);
     }
 
-    /// Moves a word of a full leaf to the next leaf or the previous one, or else to a new one.
-    fn give_a_word(&mut self, leaf_place: usize) {
-        let has_free = |place: usize| {
-            self.order.get(place).is_some_and(|leaf| self.leaves[*leaf as usize].free_word().is_some())
+    /// Moves a word of a full leaf to the next leaf or the previous one, or else to a new one. If that is the word in need of
+    /// room it will be split there, so the taker must have another free word: else they would give it to and fro.
+    fn give_a_word(&mut self, spot: &Spot) {
+        let free_words = |place: usize| {
+            self.order.get(place).map_or(0, |leaf| WORDS - self.leaves[*leaf as usize].order().len())
         };
-        if !has_free(leaf_place + 1) && leaf_place > 0 && has_free(leaf_place - 1) {
-            self.give_first_word(leaf_place);
-            return;
+        let (next, last_place) = (spot.leaf_place + 1, WORDS - 1);
+        if free_words(next) > usize::from(spot.word_place == last_place) {
+            self.give_last_word(spot.leaf_place);
+        } else if spot.leaf_place > 0 && free_words(spot.leaf_place - 1) > usize::from(spot.word_place == 0) {
+            self.give_first_word(spot.leaf_place);
+        } else {
+            let leaf = &self.leaves[spot.leaf];
+            let fence = leaf.fence(leaf.word_at(last_place));
+            self.link_leaf(next, fence);
+            self.give_last_word(spot.leaf_place);
         }
-        if !has_free(leaf_place + 1) {
-            let leaf = &self.leaves[self.order[leaf_place] as usize];
-            let fence = leaf.fence(leaf.word_at(leaf.order().len() - 1));
-            self.link_leaf(leaf_place + 1, fence);
-        }
-        self.give_last_word(leaf_place);
     }
 
     /// Moves the last word of a leaf to the front of the next leaf.

@@ -311,6 +311,18 @@ fn a_mixed_order_fills_leaves_well() {
     assert!(pair.entries_per_leaf() >= POSITIONS * 6 / 10, "{}", pair.entries_per_leaf());
 }
 
+/// Full leaves side by side: a word is given to a leaf that has room to split it, never to and fro.
+#[test]
+fn many_entries_in_random_order() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut pair = Pair::default();
+    for slot in 0..60_000 {
+        pair.put(slot, rank(random.i64(1..100_000), slot.into()), in_state(5));
+    }
+    pair.check_structure();
+    assert!(pair.entries_per_leaf() >= POSITIONS * 6 / 10, "{}", pair.entries_per_leaf());
+}
+
 #[test]
 fn a_board_that_shrinks_gives_up_leaves() {
     let mut pair = Pair::default();
