@@ -35,14 +35,9 @@ impl Column {
         self.bits -= 1;
     }
 
-    /// Adds the bits of one leaf.
-    #[inline]
-    pub(super) fn or_into(&self, leaf: usize, line: &mut Line) {
-        if let Some(bits) = self.lines.get(leaf) {
-            for (word, bits) in line.iter_mut().zip(bits) {
-                *word |= bits;
-            }
-        }
+    /// The bits, by leaf; the leaves beyond have none.
+    pub(super) fn lines(&self) -> &[Line] {
+        &self.lines
     }
 
     /// Bytes held outside of the structure itself.

@@ -76,6 +76,7 @@ impl Query {
     }
 
     /// The columns of one dimension, by its number.
+    #[inline]
     pub(super) fn columns(&self, dimension: usize) -> &[u16] {
         let first = if dimension == 0 { 0 } else { usize::from(self.ends[dimension - 1]) };
         &self.columns[first..usize::from(self.ends[dimension])]

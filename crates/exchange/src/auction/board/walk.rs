@@ -21,15 +21,34 @@ pub struct Tally {
     pub admitted: u32,
 }
 
+/// One dimension of a search: an entry passes it if one of these columns has its bit.
+#[derive(Clone, Copy, Default)]
+struct Step<'a> {
+    /// Entries that admit any value.
+    any: &'a [Line],
+    /// Entries that admit the call's first bucket.
+    bucket: &'a [Line],
+    /// The columns of the call's other buckets: few calls have any, but for tags.
+    more: &'a [u16],
+    /// About how many entries pass.
+    bits: u32,
+}
+
 /// The dimensions to ask, the one that admits fewest first.
-struct Plan {
-    dimensions: [Dimension; DIMENSIONS],
+struct Plan<'a> {
+    steps: [Step<'a>; DIMENSIONS],
     count: usize,
 }
 
-impl Plan {
-    fn dimensions(&self) -> &[Dimension] {
-        &self.dimensions[..self.count]
+impl<'a> Plan<'a> {
+    fn add(&mut self, step: Step<'a>) {
+        let mut place = self.count;
+        while place > 0 && self.steps[place - 1].bits > step.bits {
+            self.steps[place] = self.steps[place - 1];
+            place -= 1;
+        }
+        self.steps[place] = step;
+        self.count += 1;
     }
 }
 
@@ -40,12 +59,9 @@ impl Board {
     /// Since ranks only get worse, the visitor can break as soon as the rank it is shown cannot beat what it has.
     pub fn walk(&self, query: &Query, mut visit: impl FnMut(u32, Rank) -> ControlFlow<()>) {
         let Some(plan) = self.plan(query) else { return };
-        for leaf in &self.order {
-            let mask = self.admitted(*leaf as usize, query, &plan);
-            if is_zero(&mask) {
-                continue;
-            }
-            if visit_leaf(&self.leaves[*leaf as usize], &mask, &mut visit).is_break() {
+        for leaf in self.order.iter().map(|leaf| *leaf as usize) {
+            let mut mask = [u64::MAX; WORDS];
+            if self.admit(leaf, &plan, &mut mask) && visit_leaf(&self.leaves[leaf], &mask, &mut visit).is_break() {
                 return;
             }
         }
@@ -66,52 +82,57 @@ impl Board {
     }
 
     /// Which dimensions to ask, and in which order; `None` if nothing can admit the call.
-    fn plan(&self, query: &Query) -> Option<Plan> {
-        let mut plan = Plan { dimensions: Dimension::ALL, count: 0 };
-        let mut admitted = [0; DIMENSIONS];
+    #[inline]
+    fn plan<'a>(&'a self, query: &'a Query) -> Option<Plan<'a>> {
+        let mut plan = Plan { steps: [Step::default(); DIMENSIONS], count: 0 };
         for dimension in Dimension::ALL {
-            let any = self.columns[usize::from(dimension.any_column())].bits();
-            if any as usize == self.len {
+            let any = &self.columns[usize::from(dimension.any_column())];
+            if any.bits() as usize == self.len {
                 continue;
             }
-            let columns = query.columns(dimension.number()).iter();
-            let bits = columns
-                .map(|column| self.columns[usize::from(*column)].bits())
-                .fold(any, u32::saturating_add);
-            if bits == 0 {
+            let mut step = Step { any: any.lines(), bits: any.bits(), ..Step::default() };
+            if let Some((first, more)) = query.columns(dimension.number()).split_first() {
+                let first = &self.columns[usize::from(*first)];
+                (step.bucket, step.more) = (first.lines(), more);
+                step.bits += first.bits();
+                for column in more {
+                    step.bits = step.bits.saturating_add(self.columns[usize::from(*column)].bits());
+                }
+            }
+            if step.bits == 0 {
                 return None;
             }
-            let place = admitted[..plan.count].partition_point(|other| *other <= bits);
-            admitted.copy_within(place..plan.count, place + 1);
-            plan.dimensions.copy_within(place..plan.count, place + 1);
-            admitted[place] = bits;
-            plan.dimensions[place] = dimension;
-            plan.count += 1;
+            plan.add(step);
         }
         Some(plan)
     }
 
-    /// The positions of a leaf whose entries admit the call and take part.
+    /// Leaves in the mask the positions of a leaf whose entries admit the call and take part; whether there are any.
     #[inline]
-    fn admitted(&self, leaf: usize, query: &Query, plan: &Plan) -> Line {
-        let mut mask = [u64::MAX; WORDS];
-        for dimension in plan.dimensions() {
-            and(&mut mask, &self.passing(leaf, query, *dimension));
-            if is_zero(&mask) {
-                return mask;
+    fn admit(&self, leaf: usize, plan: &Plan, mask: &mut Line) -> bool {
+        for step in &plan.steps[..plan.count] {
+            let mut passing = [0; WORDS];
+            or(&mut passing, step.any.get(leaf));
+            or(&mut passing, step.bucket.get(leaf));
+            for column in step.more {
+                or(&mut passing, self.columns[usize::from(*column)].lines().get(leaf));
+            }
+            and(mask, &passing);
+            if is_zero(mask) {
+                return false;
             }
         }
-        and(&mut mask, &self.leaves[leaf].live);
-        mask
+        and(mask, &self.leaves[leaf].live);
+        true
     }
 
     /// The positions of a leaf that pass one dimension.
     #[inline]
     fn passing(&self, leaf: usize, query: &Query, dimension: Dimension) -> Line {
         let mut passing = [0; WORDS];
-        self.columns[usize::from(dimension.any_column())].or_into(leaf, &mut passing);
+        or(&mut passing, self.columns[usize::from(dimension.any_column())].lines().get(leaf));
         for column in query.columns(dimension.number()) {
-            self.columns[usize::from(*column)].or_into(leaf, &mut passing);
+            or(&mut passing, self.columns[usize::from(*column)].lines().get(leaf));
         }
         passing
     }
@@ -176,6 +197,15 @@ fn visit_leaf(
         }
     }
     ControlFlow::Continue(())
+}
+
+#[inline]
+fn or(line: &mut Line, other: Option<&Line>) {
+    if let Some(other) = other {
+        for (word, other) in line.iter_mut().zip(other) {
+            *word |= other;
+        }
+    }
 }
 
 #[inline]
