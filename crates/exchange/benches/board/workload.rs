@@ -23,7 +23,11 @@ const NAMES: [(Dimension, u16, u32); DIMENSIONS] = [
 ];
 
 /// Few values are common, many are rare.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and the number of values")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between 1 and the number of values"
+)]
 fn zipf(random: &mut Rng, values: u16) -> u16 {
     let value = (random.f64() * f64::from(values).ln()).exp() as u16;
     value.clamp(1, values) - 1

@@ -1,6 +1,11 @@
 //! One column of bits: which positions of which leaves admit one bucket.
 
-use super::leaf::{Line, WORDS};
+use super::leaf::Line;
+
+/// A line in a cache line of its own: unaligned, every look at it would be two.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(align(64))]
+pub(super) struct Row(pub(super) Line);
 
 /// A bitmap over all positions of all leaves: one cache line per leaf, up to the last leaf that ever had a bit of it.
 ///
@@ -8,7 +13,7 @@ use super::leaf::{Line, WORDS};
 /// data. Keeping only what is not zero was tried and was three times slower.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Column {
-    lines: Vec<Line>,
+    rows: Vec<Row>,
     bits: u32,
 }
 
@@ -20,28 +25,28 @@ impl Column {
 
     /// Sets the bit of a position, which must be clear.
     pub(super) fn set(&mut self, leaf: usize, position: usize) {
-        if leaf >= self.lines.len() {
-            self.lines.resize(leaf + 1, [0; WORDS]);
+        if leaf >= self.rows.len() {
+            self.rows.resize(leaf + 1, Row::default());
         }
-        debug_assert_eq!(self.lines[leaf][position / 64] & (1 << (position % 64)), 0);
-        self.lines[leaf][position / 64] |= 1 << (position % 64);
+        debug_assert_eq!(self.rows[leaf].0[position / 64] & (1 << (position % 64)), 0);
+        self.rows[leaf].0[position / 64] |= 1 << (position % 64);
         self.bits += 1;
     }
 
     /// Clears the bit of a position, which must be set.
     pub(super) fn clear(&mut self, leaf: usize, position: usize) {
-        debug_assert_ne!(self.lines[leaf][position / 64] & (1 << (position % 64)), 0);
-        self.lines[leaf][position / 64] &= !(1 << (position % 64));
+        debug_assert_ne!(self.rows[leaf].0[position / 64] & (1 << (position % 64)), 0);
+        self.rows[leaf].0[position / 64] &= !(1 << (position % 64));
         self.bits -= 1;
     }
 
     /// The bits, by leaf; the leaves beyond have none.
-    pub(super) fn lines(&self) -> &[Line] {
-        &self.lines
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
     }
 
     /// Bytes held outside of the structure itself.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.lines.capacity() * size_of::<Line>()
+        self.rows.capacity() * size_of::<Row>()
     }
 }

@@ -311,16 +311,32 @@ fn a_mixed_order_fills_leaves_well() {
     assert!(pair.entries_per_leaf() >= POSITIONS * 6 / 10, "{}", pair.entries_per_leaf());
 }
 
-/// Full leaves side by side: a word is given to a leaf that has room to split it, never to and fro.
+/// A full leaf beside one with a single free word: the word in need of room is not given to and fro between them.
 #[test]
-fn many_entries_in_random_order() {
-    let mut random = fastrand::Rng::with_seed(7);
-    let mut pair = Pair::default();
-    for slot in 0..60_000 {
-        pair.put(slot, rank(random.i64(1..100_000), slot.into()), in_state(5));
+fn a_full_leaf_beside_an_almost_full_one() {
+    for at_word in [0, 7, 8, 14] {
+        let mut pair = Pair::default();
+        let mut slots = 0..;
+        let mut put = |pair: &mut Pair, price: i64| {
+            let slot: u32 = slots.next().expect("endless");
+            pair.put(slot, rank(price, slot.into()), in_state(5));
+        };
+        // Appended: words of 56, fifteen of them. Then each is filled up from inside.
+        for entry in (0..15 * 56).rev() {
+            put(&mut pair, entry * 100);
+        }
+        for entry in (0..15 * 56).rev().filter(|entry| entry % 56 < 8) {
+            put(&mut pair, entry * 100 + 1_050);
+        }
+        let words: Vec<usize> =
+            pair.board.order.iter().map(|leaf| pair.board.leaves[*leaf as usize].order().len()).collect();
+        assert_eq!((words, pair.board.len()), (vec![8, 7], 15 * WORD_POSITIONS));
+        for more in 0..200 {
+            put(&mut pair, (14 - at_word) * 5_600 + 2_500 + more % 7);
+        }
+        pair.check_structure();
+        pair.check(&a_call());
     }
-    pair.check_structure();
-    assert!(pair.entries_per_leaf() >= POSITIONS * 6 / 10, "{}", pair.entries_per_leaf());
 }
 
 #[test]

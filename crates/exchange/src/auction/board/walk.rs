@@ -1,6 +1,7 @@
 //! Reading the board: the entries that admit a call, best first, and the tally of those that do not.
 
 use super::Board;
+use super::column::Row;
 use super::dimension::{DIMENSIONS, Dimension};
 use super::filters::Query;
 use super::leaf::{Leaf, Line, WORD_POSITIONS, WORDS};
@@ -25,9 +26,9 @@ pub struct Tally {
 #[derive(Clone, Copy, Default)]
 struct Step<'a> {
     /// Entries that admit any value.
-    any: &'a [Line],
+    any: &'a [Row],
     /// Entries that admit the call's first bucket.
-    bucket: &'a [Line],
+    bucket: &'a [Row],
     /// The columns of the call's other buckets: few calls have any, but for tags.
     more: &'a [u16],
     /// About how many entries pass.
@@ -58,10 +59,15 @@ impl Board {
     ///
     /// Since ranks only get worse, the visitor can break as soon as the rank it is shown cannot beat what it has.
     pub fn walk(&self, query: &Query, mut visit: impl FnMut(u32, Rank) -> ControlFlow<()>) {
-        let Some(plan) = self.plan(query) else { return };
+        let mut plan = Plan { steps: [Step::default(); DIMENSIONS], count: 0 };
+        if !self.make_plan(query, &mut plan) {
+            return;
+        }
         for leaf in self.order.iter().map(|leaf| *leaf as usize) {
             let mut mask = [u64::MAX; WORDS];
-            if self.admit(leaf, &plan, &mut mask) && visit_leaf(&self.leaves[leaf], &mask, &mut visit).is_break() {
+            if self.admit(leaf, &plan, &mut mask)
+                && visit_leaf(&self.leaves[leaf], &mask, &mut visit).is_break()
+            {
                 return;
             }
         }
@@ -81,30 +87,28 @@ impl Board {
         tally
     }
 
-    /// Which dimensions to ask, and in which order; `None` if nothing can admit the call.
-    #[inline]
-    fn plan<'a>(&'a self, query: &'a Query) -> Option<Plan<'a>> {
-        let mut plan = Plan { steps: [Step::default(); DIMENSIONS], count: 0 };
+    /// Which dimensions to ask, and in which order; false if nothing can admit the call.
+    fn make_plan<'a>(&'a self, query: &'a Query, plan: &mut Plan<'a>) -> bool {
         for dimension in Dimension::ALL {
             let any = &self.columns[usize::from(dimension.any_column())];
             if any.bits() as usize == self.len {
                 continue;
             }
-            let mut step = Step { any: any.lines(), bits: any.bits(), ..Step::default() };
+            let mut step = Step { any: any.rows(), bits: any.bits(), ..Step::default() };
             if let Some((first, more)) = query.columns(dimension.number()).split_first() {
                 let first = &self.columns[usize::from(*first)];
-                (step.bucket, step.more) = (first.lines(), more);
+                (step.bucket, step.more) = (first.rows(), more);
                 step.bits += first.bits();
                 for column in more {
                     step.bits = step.bits.saturating_add(self.columns[usize::from(*column)].bits());
                 }
             }
             if step.bits == 0 {
-                return None;
+                return false;
             }
             plan.add(step);
         }
-        Some(plan)
+        true
     }
 
     /// Leaves in the mask the positions of a leaf whose entries admit the call and take part; whether there are any.
@@ -115,7 +119,7 @@ impl Board {
             or(&mut passing, step.any.get(leaf));
             or(&mut passing, step.bucket.get(leaf));
             for column in step.more {
-                or(&mut passing, self.columns[usize::from(*column)].lines().get(leaf));
+                or(&mut passing, self.columns[usize::from(*column)].rows().get(leaf));
             }
             and(mask, &passing);
             if is_zero(mask) {
@@ -130,9 +134,9 @@ impl Board {
     #[inline]
     fn passing(&self, leaf: usize, query: &Query, dimension: Dimension) -> Line {
         let mut passing = [0; WORDS];
-        or(&mut passing, self.columns[usize::from(dimension.any_column())].lines().get(leaf));
+        or(&mut passing, self.columns[usize::from(dimension.any_column())].rows().get(leaf));
         for column in query.columns(dimension.number()) {
-            or(&mut passing, self.columns[usize::from(*column)].lines().get(leaf));
+            or(&mut passing, self.columns[usize::from(*column)].rows().get(leaf));
         }
         passing
     }
@@ -200,10 +204,10 @@ fn visit_leaf(
 }
 
 #[inline]
-fn or(line: &mut Line, other: Option<&Line>) {
-    if let Some(other) = other {
-        for (word, other) in line.iter_mut().zip(other) {
-            *word |= other;
+fn or(line: &mut Line, row: Option<&Row>) {
+    if let Some(Row(row)) = row {
+        for (word, bits) in line.iter_mut().zip(row) {
+            *word |= bits;
         }
     }
 }
