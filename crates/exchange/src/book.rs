@@ -2,27 +2,34 @@
 //! by [`crate::call_flow`].
 
 use crate::account::{Account, AccountKind, AccountStatus};
+use crate::auction::contest::Again;
 use crate::auction::index::BidIndex;
-use crate::auction::matching::{CallFacts, Market};
+use crate::auction::matching::{CallFacts, Market, Tags};
+use crate::bid::caps::CapGroup;
 use crate::bid::{BidProfile, BidStatus};
-use crate::call::Call;
-use crate::capacity::Capacity;
+use crate::call::{Call, CallState};
 use crate::compliance::screening::{Screening, ScreeningFacts};
 use crate::compliance::verdict::Check;
 use crate::effect::{Command, Effect, Record};
 use crate::event::{Event, Fact, Subject};
 use crate::fraud::repeat_caller::RepeatCaller;
+use crate::fraud::score::{self, Signals};
+use crate::hash::FastMap;
 use crate::id::{AccountId, CallId};
 use crate::ledger::balances::Balances;
 use crate::ledger::money::Micros;
 use crate::ledger::transfer::{LedgerAccount, Transfer, TransferReason};
 use crate::phone_number::PhoneNumber;
 use crate::policy::Policy;
+use crate::recent_calls::RecentCalls;
 use crate::refused::{CommandRefused, FieldError, field_error};
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
+use crate::track_record::SellerRecord;
 use crate::tracking_number::TrackingNumber;
-use std::collections::{HashMap, HashSet};
+use crate::trading_rules::{Deal, DuplicateRouting, RuleBook, Scope, ScopedRules, TradingRules};
+use crate::usage::{CapOwner, Usages};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// The in-memory state of the exchange. One owner steps it; nothing in it is shared.
@@ -30,13 +37,18 @@ use std::sync::Arc;
 pub struct Book {
     pub(crate) policy: Policy,
     pub(crate) screening: Arc<Screening>,
-    pub(crate) accounts: HashMap<AccountId, Account>,
-    pub(crate) tracking_numbers: HashMap<PhoneNumber, TrackingNumber>,
+    pub(crate) accounts: FastMap<AccountId, Account>,
+    pub(crate) tracking_numbers: FastMap<PhoneNumber, TrackingNumber>,
     pub(crate) bids: BidIndex,
     pub(crate) balances: Balances,
-    pub(crate) capacity: Capacity,
-    pub(crate) calls: HashMap<CallId, Call>,
+    pub(crate) usages: Usages,
+    pub(crate) seller_records: FastMap<AccountId, SellerRecord>,
+    pub(crate) calls: FastMap<CallId, Call>,
+    pub(crate) reservations: FastMap<(PhoneNumber, PhoneNumber), CallId>,
     pub(crate) repeat_caller: RepeatCaller,
+    pub(crate) recent_calls: RecentCalls,
+    rules: RuleBook,
+    deals_by_seller: FastMap<AccountId, Vec<Deal>>,
     deposits: HashSet<TransferReason>,
 }
 
@@ -44,18 +56,7 @@ impl Book {
     /// The book as it was when the snapshot was taken. Its open calls are there too; whoever restores the book decides
     /// what becomes of them with [`crate::effect::Input::Recovered`].
     pub fn restore(snapshot: Snapshot, policy: Policy, screening: Arc<Screening>) -> Self {
-        let mut bids = BidIndex::default();
-        for bid in snapshot.bid_profiles.into_values() {
-            bids.put(bid, &policy);
-        }
-        let mut capacity = Capacity::default();
-        for usage in snapshot.usage.values() {
-            capacity.restore(usage);
-        }
-        for attempt in snapshot.open_calls.values().filter_map(Call::held_attempt) {
-            capacity.resume(attempt.bid, attempt.cap_day);
-        }
-        Self {
+        let mut book = Self {
             repeat_caller: RepeatCaller::new(
                 policy.screening.repeat_caller_window_ms,
                 policy.screening.repeat_caller_entries_max,
@@ -64,45 +65,156 @@ impl Book {
             screening,
             accounts: snapshot.accounts.into_iter().collect(),
             tracking_numbers: snapshot.tracking_numbers.into_iter().collect(),
-            bids,
+            bids: BidIndex::default(),
             balances: Balances::from_snapshot(&snapshot.balances),
-            capacity,
+            usages: Usages::default(),
+            seller_records: snapshot.seller_records.into_iter().collect(),
             calls: snapshot.open_calls.into_iter().collect(),
+            reservations: FastMap::default(),
+            recent_calls: RecentCalls::default(),
+            rules: RuleBook::default(),
+            deals_by_seller: FastMap::default(),
             deposits: snapshot.deposits.into_iter().collect(),
+        };
+        snapshot.trading_rules.into_values().for_each(|rules| book.rules.put(rules));
+        snapshot.deals.into_values().for_each(|deal| book.keep_deal(deal));
+        snapshot.cap_groups.into_values().for_each(|group| book.usages.put_group(group));
+        for bid in snapshot.bid_profiles.into_values() {
+            let slot = book.bids.put(bid, &book.policy);
+            book.usages.add_bid(slot);
         }
+        for usage in snapshot.usage.values() {
+            match usage.owner {
+                CapOwner::Bid(bid) => {
+                    if let Some(slot) = book.bids.slot(bid) {
+                        book.usages.restore_bid(slot, usage);
+                    }
+                }
+                CapOwner::Group(group) => book.usages.restore_group(group, usage),
+            }
+        }
+        for attempt in book.calls.values().filter_map(Call::held_attempt) {
+            if let Some(slot) = book.bids.slot(attempt.bid) {
+                book.usages.resume(slot, &attempt.counted);
+            }
+        }
+        let mut recent: Vec<_> = snapshot.recent_calls.into_iter().collect();
+        recent.sort_by_key(|(id, call)| (call.ended_at, *id));
+        recent.into_iter().for_each(|(_, call)| book.recent_calls.note(call));
+        book
     }
 
-    /// What bids can ask about a call to this number.
-    pub fn facts<'a>(&'a self, call: &'a Call, number: &'a TrackingNumber) -> Option<CallFacts<'a>> {
-        let seller = self.accounts.get(&number.seller)?;
+    /// The rules a call is traded under.
+    pub fn rules(&self, call: &Call) -> TradingRules {
+        self.rules.resolve(&self.policy.trading, &call.vertical, call.seller, call.called)
+    }
+
+    /// The private deals a call falls under.
+    pub fn deals(&self, call: &Call) -> Vec<&Deal> {
+        let of_the_seller = self.deals_by_seller.get(&call.seller).map_or(&[][..], Vec::as_slice);
+        let in_force = of_the_seller.iter().filter(|deal| {
+            deal.active && deal.vertical.as_ref().is_none_or(|vertical| *vertical == call.vertical)
+        });
+        in_force.collect()
+    }
+
+    /// What bids can ask about a call; `None` when its number or its seller is not known any more.
+    pub fn facts<'a>(&'a self, call: &'a Call, deals: &'a [&'a Deal]) -> Option<CallFacts<'a>> {
+        let number = self.tracking_numbers.get(&call.called)?;
+        let seller = self.accounts.get(&call.seller)?;
         let area_code = call.caller.number().and_then(PhoneNumber::area_code);
+        let listed = area_code.and_then(|code| self.screening.area_codes().get(code));
+        let rules = self.rules(call);
+        let signals = Signals {
+            caller: &call.caller,
+            attestation: call.stated.attestation,
+            stated_state: call.stated.state,
+            states_of_area_code: listed.map(|listed| listed.states.as_slice()),
+        };
         Some(CallFacts {
             vertical: &call.vertical,
+            seller: call.seller,
             origin: call.origin,
-            state: call.stated_state.or_else(|| self.screening.area_codes().only_state_of(area_code?)),
+            state: call.stated.state.or_else(|| self.screening.area_codes().only_state_of(area_code?)),
             area_code,
-            tags: &number.tags,
-            floor: number.floor_micros,
+            zip: call.stated.zip,
+            language: call.stated.language.or(number.language),
+            attestation: call.stated.attestation,
+            tags: Tags { call: &call.stated.tags, number: &number.tags },
+            fraud_score: score::score(&signals),
+            seller_quality: self
+                .seller_records
+                .get(&call.seller)
+                .map_or_else(|| SellerRecord::default().quality(), SellerRecord::quality),
+            rules,
+            floor: number.floor_micros.max(rules.floor_micros),
+            deals,
             currency: seller.currency,
+            // The low bits of a version 7 UUID are random.
+            draw: u64::try_from(call.id.0.as_u128() & u128::from(u64::MAX)).expect("64 bits"),
         })
     }
 
     /// The marketplace as an auction sees it.
     pub fn market(&self, now: Timestamp) -> Market<'_> {
-        Market { accounts: &self.accounts, balances: &self.balances, capacity: &self.capacity, now }
+        Market { accounts: &self.accounts, balances: &self.balances, usages: &self.usages, now }
     }
 
-    /// Asks every screening rule about a call.
+    /// Asks every screening rule about a call. A ping is not yet a call: it makes nobody a repeat caller.
     pub(crate) fn screen(&mut self, call: &Call, now: Timestamp) -> Vec<Check> {
         let seller = self.accounts.get(&call.seller);
+        let caller = call.caller.number().filter(|_| !call.is_ping);
         let facts = ScreeningFacts {
             caller: &call.caller,
             origin: call.origin,
-            stated_state: call.stated_state,
+            stated_state: call.stated.state,
             seller_status: seller.map_or(AccountStatus::Closed, |seller| seller.status),
-            seen_ms_ago: call.caller.number().and_then(|caller| self.repeat_caller.seen(caller, now)),
+            seen_ms_ago: caller.and_then(|caller| self.repeat_caller.seen(caller, now)),
         };
-        self.screening.screen(&facts, now)
+        let mut checks = self.screening.screen(&facts, now);
+        if checks.iter().all(|check| check.passed) {
+            checks.extend(self.duplicate_check(call, now));
+        }
+        checks
+    }
+
+    /// The last rule of screening, asked only where the trading rules refuse duplicates.
+    fn duplicate_check(&self, call: &Call, now: Timestamp) -> Option<Check> {
+        const RULE: &str = "duplicate_caller";
+        const CITATION: &str = "trading rules: duplicates.routing is refuse";
+        if self.rules(call).duplicates.routing != DuplicateRouting::Refuse {
+            return None;
+        }
+        Some(match self.last_target(call, now) {
+            Some(_) => Check::refuse(RULE, "the same caller within the window", CITATION),
+            None => Check::pass(RULE, "not a duplicate", CITATION),
+        })
+    }
+
+    /// The bid that took this caller's last call in this vertical, within the window for routing duplicates.
+    fn last_target(&self, call: &Call, now: Timestamp) -> Option<crate::id::BidProfileId> {
+        let window_s = self.rules(call).duplicates.routing_window_s;
+        let caller = call.caller.number()?;
+        let latest =
+            self.recent_calls.latest(caller, window_s, now, |recent| recent.vertical == call.vertical);
+        latest.map(|recent| recent.bid)
+    }
+
+    /// What the trading rules do about the target of this caller's last call.
+    pub(crate) fn again(&self, call: &Call, now: Timestamp) -> Again {
+        match (self.rules(call).duplicates.routing, self.last_target(call, now)) {
+            (DuplicateRouting::SameTarget, Some(bid)) => Again::First(bid),
+            (DuplicateRouting::OtherTarget, Some(bid)) => Again::Never(bid),
+            _ => Again::No,
+        }
+    }
+
+    /// The reservation that a ping won for a call from this caller to this number.
+    pub(crate) fn reservation(&self, call: &Call, now: Timestamp) -> Option<&Call> {
+        let id = self.reservations.get(&(call.called, call.caller.number()?))?;
+        let reserved = self.calls.get(id)?;
+        matches!(reserved.state, CallState::Reserved { expires_at, .. } if now < expires_at)
+            .then_some(reserved)
     }
 
     /// The standing bids.
@@ -121,8 +233,8 @@ impl Book {
     }
 
     /// What every bid has in use.
-    pub fn capacity(&self) -> &Capacity {
-        &self.capacity
+    pub fn usages(&self) -> &Usages {
+        &self.usages
     }
 
     /// A tracking number.
@@ -143,8 +255,16 @@ impl Book {
             Command::SetBidStatus { bid, status } => {
                 let standing = self.bids.get(bid).ok_or(CommandRefused::NotFound("bid profile"))?;
                 let changed = BidProfile { status, ..standing.profile.clone() };
+                if status == BidStatus::Active
+                    && let Some(slot) = self.bids.slot(bid)
+                {
+                    self.usages.record_mut(slot).wake();
+                }
                 Ok(self.place(changed, now))
             }
+            Command::PutCapGroup { group } => self.put_cap_group(group, now),
+            Command::PutTradingRules { rules } => self.put_trading_rules(*rules, now),
+            Command::PutDeal { deal } => self.put_deal(deal, now),
             Command::Deposit { account, amount_micros, reference } => {
                 self.deposit(account, amount_micros, reference, now)
             }
@@ -228,6 +348,15 @@ impl Book {
     fn put_bid_profile(&mut self, bid: BidProfile, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {
         let mut problems = bid.problems();
         problems.extend(self.account_problem("buyer", bid.buyer, AccountKind::Buyer));
+        if let Some(group) = bid.caps.group
+            && self.usages.group(group).is_none_or(|group| group.buyer != bid.buyer)
+        {
+            problems.push(field_error(
+                "caps.group",
+                "is not a cap group of this buyer",
+                "set the group up first, or leave it out",
+            ));
+        }
         CommandRefused::unless_valid(problems)?;
         if self.bids.get(bid.id).is_some_and(|placed| placed.profile.buyer != bid.buyer) {
             return Err(CommandRefused::Conflict(format!("bid profile {} belongs to another buyer", bid.id)));
@@ -238,12 +367,73 @@ impl Book {
     fn place(&mut self, bid: BidProfile, now: Timestamp) -> Vec<Effect> {
         let fact = Fact::BidPlaced {
             buyer: bid.buyer,
-            vertical: bid.criteria.vertical.clone(),
+            vertical: bid.vertical.clone(),
             active: bid.status == BidStatus::Active,
         };
         let event = Event { subject: Subject::BidProfile(bid.id), at: now, fact };
-        self.bids.put(bid.clone(), &self.policy);
+        let slot = self.bids.put(bid.clone(), &self.policy);
+        self.usages.add_bid(slot);
         vec![Effect::Record(Record::BidProfile(Box::new(bid))), Effect::Record(Record::Event(event))]
+    }
+
+    fn put_cap_group(&mut self, group: CapGroup, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {
+        let mut problems = group.problems();
+        problems.extend(self.account_problem("buyer", group.buyer, AccountKind::Buyer));
+        CommandRefused::unless_valid(problems)?;
+        if self.usages.group(group.id).is_some_and(|there| there.buyer != group.buyer) {
+            return Err(CommandRefused::Conflict(format!("cap group {} belongs to another buyer", group.id)));
+        }
+        let fact = Fact::CapGroupSet { group: group.id };
+        let event = Event { subject: Subject::Account(group.buyer), at: now, fact };
+        self.usages.put_group(group.clone());
+        Ok(vec![Effect::Record(Record::CapGroup(group)), Effect::Record(Record::Event(event))])
+    }
+
+    fn put_trading_rules(
+        &mut self,
+        rules: ScopedRules,
+        now: Timestamp,
+    ) -> Result<Vec<Effect>, CommandRefused> {
+        let mut problems = rules.problems();
+        match &rules.scope {
+            Scope::Vertical(_) => {}
+            Scope::Seller(seller) => {
+                problems.extend(self.account_problem("scope.seller", *seller, AccountKind::Seller));
+            }
+            Scope::Number(number) if !self.tracking_numbers.contains_key(number) => {
+                problems.push(field_error("scope.number", "is not listed", "list the number first"));
+            }
+            Scope::Number(_) => {}
+        }
+        CommandRefused::unless_valid(problems)?;
+        let fact = Fact::TradingRulesSet { scope: rules.scope.clone() };
+        let event = Event { subject: Subject::Exchange, at: now, fact };
+        self.rules.put(rules.clone());
+        Ok(vec![Effect::Record(Record::TradingRules(Box::new(rules))), Effect::Record(Record::Event(event))])
+    }
+
+    fn put_deal(&mut self, deal: Deal, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {
+        let mut problems = deal.problems();
+        problems.extend(self.account_problem("seller", deal.seller, AccountKind::Seller));
+        let buyers = deal.buyers.iter();
+        problems.extend(
+            buyers.filter_map(|buyer| self.account_problem("buyers", *buyer, AccountKind::Buyer)).take(1),
+        );
+        CommandRefused::unless_valid(problems)?;
+        let fact = Fact::DealSet { deal: deal.id, active: deal.active };
+        let event = Event { subject: Subject::Account(deal.seller), at: now, fact };
+        self.keep_deal(deal.clone());
+        Ok(vec![Effect::Record(Record::Deal(deal)), Effect::Record(Record::Event(event))])
+    }
+
+    fn keep_deal(&mut self, deal: Deal) {
+        for deals in self.deals_by_seller.values_mut() {
+            deals.retain(|there| there.id != deal.id);
+        }
+        let deals = self.deals_by_seller.entry(deal.seller).or_default();
+        deals.push(deal);
+        // Where a buyer has several deals for a call, the oldest counts.
+        deals.sort_by_key(|deal| deal.id);
     }
 
     fn deposit(

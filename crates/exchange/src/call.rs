@@ -1,26 +1,53 @@
 //! A call: what arrived, and the state it is in. A state carries the data that only makes sense in it.
 
-use crate::bid::{Conversion, Price, State};
+use crate::bid::criteria::Attestation;
+use crate::bid::live::LiveAnswer;
+use crate::bid::{Conversion, Destination, Price};
+use crate::compliance::verdict::Check;
 use crate::id::{AccountId, BidProfileId, CallId};
 use crate::ledger::money::Micros;
 use crate::phone_number::{CallerId, PhoneNumber};
-use crate::schedule::CalendarDay;
+use crate::place::{Language, State, Zip};
 use crate::time::Timestamp;
 use crate::tracking_number::{CallOrigin, TrackingNumber};
+use crate::usage::Counted;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// What a carrier's INVITE says.
+/// What a carrier's INVITE says, or a seller's ping.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
     /// The number dialled.
     pub called: PhoneNumber,
     /// Who calls.
     pub caller: CallerId,
-    /// Name of the carrier trunk it came over.
+    /// Name of the carrier trunk it came over; `ping` for a ping.
     pub trunk: String,
-    /// The consumer's state as the seller says it, from the `X-Consumer-State` header.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stated_state: Option<State>,
+    /// What else is known of the consumer.
+    #[serde(default)]
+    pub stated: Stated,
+}
+
+/// What the seller, or the carrier, says about the consumer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default)]
+pub struct Stated {
+    /// The consumer's state, from the `X-Consumer-State` header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<State>,
+    /// The consumer's ZIP code, from `X-Consumer-Zip`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zip: Option<Zip>,
+    /// The consumer's language, from `X-Consumer-Language`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+    /// How sure the carrier is of the caller's number, from `P-Attestation-Indicator`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<Attestation>,
+    /// Tags of this call, in place of the tracking number's.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// A call to a known tracking number. Its commercial terms are those of the moment it arrived.
@@ -37,9 +64,9 @@ pub struct Call {
     pub caller: CallerId,
     /// Name of the carrier trunk it came over.
     pub trunk: String,
-    /// The consumer's state as the seller says it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stated_state: Option<State>,
+    /// What is known of the consumer.
+    #[serde(default)]
+    pub stated: Stated,
     /// The seller who is paid if it converts.
     pub seller: AccountId,
     /// What it is about.
@@ -48,7 +75,10 @@ pub struct Call {
     pub origin: CallOrigin,
     /// The seller's share of the charge, in basis points.
     pub payout_basis_points: u16,
-    /// Targets that were rung and did not answer, in order.
+    /// Whether it is a ping: an offer of a call that is still to come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_ping: bool,
+    /// Targets that were rung and did not take it, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_attempts: Vec<FailedAttempt>,
     /// Where it stands.
@@ -62,12 +92,36 @@ pub struct Call {
 pub enum CallState {
     /// Arrived and being decided, within one step; never stored.
     Received,
+    /// Live bidders are being asked.
+    Bidding {
+        /// What screening said.
+        screening: Vec<Check>,
+        /// Who has not answered yet.
+        awaited: Vec<BidProfileId>,
+        /// What the others said.
+        answers: Vec<LiveAnswer>,
+        /// How long the reservation lasts that a ping asks for, in milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reserve_ms: Option<u64>,
+    },
+    /// A ping won: money and capacity are held for the call that is to come.
+    Reserved {
+        /// What is held.
+        attempt: Attempt,
+        /// Where the call goes when it comes.
+        planned: Planned,
+        /// When it is given back.
+        expires_at: Timestamp,
+    },
     /// A target is being rung; its money and capacity are held.
     Ringing {
         /// The target being rung.
         attempt: Attempt,
         /// The rest of the route plan, best first.
-        fallbacks: Vec<BidProfileId>,
+        fallbacks: Vec<Planned>,
+        /// Targets already rung after one that hung up early.
+        #[serde(default)]
+        recoveries: u8,
     },
     /// Caller and target are connected; the meter runs.
     Connected {
@@ -75,6 +129,12 @@ pub enum CallState {
         attempt: Attempt,
         /// When it answered.
         answered_at: Timestamp,
+        /// The rest of the route plan, for when the target hangs up early.
+        #[serde(default)]
+        fallbacks: Vec<Planned>,
+        /// Targets already rung after one that hung up early.
+        #[serde(default)]
+        recoveries: u8,
     },
     /// Over. Nothing is held any more.
     Ended {
@@ -83,6 +143,21 @@ pub enum CallState {
         /// When.
         ended_at: Timestamp,
     },
+}
+
+/// One place in the route plan: a bid on the terms of the auction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Planned {
+    /// The bid.
+    pub bid: BidProfileId,
+    /// The price it cleared at.
+    pub price: Price,
+    /// When the call converts.
+    pub conversion: Conversion,
+    /// Where a live bidder wants the call; absent, where its bid profile says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
 }
 
 /// One target of the route plan, taken: its money and capacity are held on the terms of its bid.
@@ -103,8 +178,9 @@ pub struct Attempt {
     pub max_call_s: u32,
     /// Money held, in micro-units: the most this call can cost.
     pub hold_micros: Micros,
-    /// The day whose caps it counts against, in the target's time zone.
-    pub cap_day: CalendarDay,
+    /// The periods whose caps it counts against.
+    #[serde(default)]
+    pub counted: Counted,
     /// When it began to ring.
     pub started_at: Timestamp,
 }
@@ -145,6 +221,11 @@ pub enum FailureCause {
     },
     /// Money, capacity or standing was gone by the time its turn came.
     NoLongerEligible,
+    /// It answered, and hung up too early for the call to convert.
+    HungUpEarly {
+        /// Milliseconds it was connected.
+        connected_ms: u64,
+    },
 }
 
 /// How a call ended.
@@ -163,8 +244,15 @@ pub enum Outcome {
     Unanswered,
     /// The caller gave up before an answer.
     Abandoned,
-    /// The exchange stopped while a target was ringing.
+    /// The exchange stopped before a target answered.
     Interrupted,
+    /// A ping's reservation was used by this call.
+    Redeemed {
+        /// The call.
+        by: CallId,
+    },
+    /// No call came for a ping's reservation in time.
+    Expired,
     /// Connected, but not for long enough. Nobody pays.
     NotConverted {
         /// Who was connected.
@@ -173,6 +261,9 @@ pub enum Outcome {
         connected_ms: u64,
         /// Who or what ended it.
         ended_by: EndedBy,
+        /// Whether it was long enough, but the same buyer was charged for the same caller before.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_duplicate: bool,
     },
     /// Connected for long enough: charged, once.
     Converted {
@@ -219,11 +310,12 @@ impl Call {
             called: arrival.called,
             caller: arrival.caller,
             trunk: arrival.trunk,
-            stated_state: arrival.stated_state,
+            stated: arrival.stated,
             seller: number.seller,
             vertical: number.vertical.clone(),
             origin: number.origin,
             payout_basis_points: number.payout_basis_points,
+            is_ping: false,
             failed_attempts: Vec::new(),
             state: CallState::Received,
         }
@@ -232,8 +324,10 @@ impl Call {
     /// The attempt that holds money now.
     pub fn held_attempt(&self) -> Option<&Attempt> {
         match &self.state {
-            CallState::Ringing { attempt, .. } | CallState::Connected { attempt, .. } => Some(attempt),
-            CallState::Received | CallState::Ended { .. } => None,
+            CallState::Reserved { attempt, .. }
+            | CallState::Ringing { attempt, .. }
+            | CallState::Connected { attempt, .. } => Some(attempt),
+            CallState::Received | CallState::Bidding { .. } | CallState::Ended { .. } => None,
         }
     }
 }
@@ -247,6 +341,8 @@ impl Outcome {
             Self::Unanswered => "unanswered",
             Self::Abandoned => "abandoned",
             Self::Interrupted => "interrupted",
+            Self::Redeemed { .. } => "redeemed",
+            Self::Expired => "expired",
             Self::NotConverted { .. } => "not_converted",
             Self::Converted { .. } => "converted",
         }

@@ -2,6 +2,8 @@
 
 use crate::account::{Account, AccountStatus};
 use crate::auction::receipt::Receipt;
+use crate::bid::caps::CapGroup;
+use crate::bid::live::{BidNotice, BidRequest, LiveAnswer};
 use crate::bid::{BidProfile, BidStatus, Destination};
 use crate::call::{Arrival, Call, EndedBy, FailureCause};
 use crate::event::Event;
@@ -9,9 +11,12 @@ use crate::id::{AccountId, BidProfileId, CallId};
 use crate::ledger::money::Micros;
 use crate::ledger::transfer::Transfer;
 use crate::phone_number::CallerId;
-use crate::schedule::CalendarDay;
+use crate::ping::{PingAnswer, PingRequest};
 use crate::time::Timestamp;
+use crate::track_record::SellerRecord;
 use crate::tracking_number::TrackingNumber;
+use crate::trading_rules::{Deal, ScopedRules};
+use crate::usage::Usage;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened to a call. Inputs that come too late (an answer after the ring timeout) change nothing.
@@ -20,6 +25,14 @@ use serde::{Deserialize, Serialize};
 pub enum Input {
     /// An INVITE came from a known trunk.
     Arrived(Arrival),
+    /// A seller asks what a call would bring, and wants it reserved.
+    Pinged(PingRequest),
+    /// A live bidder answered, or will not.
+    BidAnswered(LiveAnswer),
+    /// The time for live bids is over.
+    BiddingClosed,
+    /// The reservation's time is over.
+    ReservationExpired,
     /// The target answered: 200 to the INVITE.
     TargetAnswered {
         /// Which attempt, from 1.
@@ -43,8 +56,11 @@ pub enum Input {
     TargetHungUp,
     /// A side stopped answering: session timer (RFC 4028), or no ACK.
     PeerLost,
-    /// The call reached its longest duration.
-    MaxDurationReached,
+    /// The call reached its longest duration with this target.
+    MaxDurationReached {
+        /// Which attempt, from 1.
+        attempt: u8,
+    },
     /// The exchange is shutting down and can wait no longer for the call to end by itself.
     ShutDown,
     /// The exchange came back after a crash and found this call open.
@@ -94,6 +110,21 @@ pub enum Command {
         /// Its new status.
         status: BidStatus,
     },
+    /// Sets caps that several bids of a buyer share.
+    PutCapGroup {
+        /// The group as it shall be.
+        group: CapGroup,
+    },
+    /// Sets the trading rules of a vertical, a seller or a number.
+    PutTradingRules {
+        /// The rules as they shall be.
+        rules: Box<ScopedRules>,
+    },
+    /// Agrees a private deal, or changes it.
+    PutDeal {
+        /// The deal as it shall be.
+        deal: Deal,
+    },
     /// Books a buyer's payment. The same reference again changes nothing.
     Deposit {
         /// Whose balance.
@@ -126,8 +157,16 @@ pub enum Record {
     BidProfile(Box<BidProfile>),
     /// A call as it now is.
     Call(Box<Call>),
-    /// How much of a bid's daily caps is used.
-    DailyUsage(DailyUsage),
+    /// What a bid or a cap group has taken.
+    Usage(Box<Usage>),
+    /// What came of a seller's calls.
+    SellerRecord(AccountId, SellerRecord),
+    /// A cap group as it now is.
+    CapGroup(CapGroup),
+    /// Trading rules as they now are.
+    TradingRules(Box<ScopedRules>),
+    /// A deal as it now is.
+    Deal(Deal),
     /// Money that moved.
     Transfer(Transfer),
     /// How the call was decided.
@@ -136,24 +175,27 @@ pub enum Record {
     Event(Event),
 }
 
-/// How much of a bid's daily caps is used on its latest day.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DailyUsage {
-    /// Which bid.
-    pub bid: BidProfileId,
-    /// The day, in the bid's schedule's time zone.
-    pub day: CalendarDay,
-    /// Calls answered or ringing.
-    pub calls: u32,
-    /// Money charged or held, in micro-units.
-    pub spend_micros: Micros,
-}
-
 /// Something to do in the outside world.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
-    /// Ring a target. The caller hears ringing meanwhile.
+    /// Ask a live bidder. Nothing durable hangs on it, so it does not wait for the disk.
+    RequestBid(Box<BidRequest>),
+    /// Tell a live bidder how the auction ended for it.
+    NotifyBidder(Box<BidNotice>),
+    /// Come back with [`Input::BiddingClosed`] after this long. It does not wait for the disk either.
+    StartBiddingTimer {
+        /// In milliseconds.
+        after_ms: u64,
+    },
+    /// Tell the seller who pinged.
+    AnswerPing(Box<PingAnswer>),
+    /// Come back with [`Input::ReservationExpired`] after this long.
+    StartReservationTimer {
+        /// In milliseconds.
+        after_ms: u64,
+    },
+    /// Ring a target. The caller hears ringing meanwhile; if it was connected to another target before, it waits.
     RingTarget {
         /// Which attempt, from 1.
         attempt: u8,
@@ -167,7 +209,7 @@ pub enum Action {
         /// Which attempt, from 1.
         attempt: u8,
     },
-    /// Connect the caller with the target that answered: 200 to the caller.
+    /// Connect the caller with the target that answered: 200 to the caller, or a re-INVITE if it was connected before.
     ConnectCaller {
         /// Which attempt, from 1.
         attempt: u8,
@@ -186,6 +228,8 @@ pub enum Action {
     },
     /// Come back with [`Input::MaxDurationReached`] after this long.
     StartDurationTimer {
+        /// Which attempt, from 1.
+        attempt: u8,
         /// In milliseconds.
         after_ms: u64,
     },

@@ -3,12 +3,17 @@
 //! Absent on purpose: the caller's number. Whoever may see it asks the API for the call.
 
 use crate::account::AccountStatus;
+use crate::auction::clear::AuctionType;
+use crate::auction::receipt::Loss;
+use crate::bid::live::NoLiveBid;
 use crate::call::{EndedBy, FailureCause};
-use crate::id::{AccountId, BidProfileId, CallId};
+use crate::id::{AccountId, BidProfileId, CallId, CapGroupId, DealId};
 use crate::ledger::money::Micros;
 use crate::phone_number::PhoneNumber;
+use crate::routing::Algorithm;
 use crate::time::Timestamp;
 use crate::tracking_number::CallOrigin;
+use crate::trading_rules::Scope;
 use serde::Serialize;
 
 /// Something that happened, for the outbox.
@@ -34,6 +39,8 @@ pub enum Subject {
     BidProfile(BidProfileId),
     /// A tracking number.
     TrackingNumber(PhoneNumber),
+    /// The exchange as a whole.
+    Exchange,
 }
 
 /// What happened. Serialises to the `data` of a CloudEvent.
@@ -52,6 +59,9 @@ pub enum Fact {
         origin: CallOrigin,
         /// The carrier trunk.
         trunk: String,
+        /// Whether it is a ping: the call itself is still to come.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_ping: bool,
     },
     /// Every screening rule let the call pass.
     ComplianceChecked {
@@ -67,8 +77,39 @@ pub enum Fact {
         /// On what authority.
         citation: String,
     },
+    /// An auction began.
+    AuctionStarted {
+        /// What is sold.
+        vertical: String,
+        /// How the price will be set.
+        auction_type: AuctionType,
+        /// The least a bid must offer, in micro-units.
+        floor_micros: Micros,
+        /// Live bidders that are asked.
+        asked: u32,
+        /// How long they have, in milliseconds; 0 when none is asked.
+        deadline_ms: u32,
+    },
+    /// A live bidder bid for this call.
+    LiveBidPlaced {
+        /// The bid profile.
+        bid: BidProfileId,
+        /// Who would pay.
+        buyer: AccountId,
+        /// For the call, in micro-units.
+        price_micros: Micros,
+    },
+    /// A live bidder will not bid for this call, or cannot.
+    LiveBidMissed {
+        /// The bid profile.
+        bid: BidProfileId,
+        /// Why.
+        reason: NoLiveBid,
+    },
     /// An auction was cleared.
     AuctionCompleted {
+        /// How the price was set.
+        auction_type: AuctionType,
         /// Bids looked at.
         considered: u32,
         /// Bids in the route plan.
@@ -77,11 +118,32 @@ pub enum Fact {
         winner: Option<BidProfileId>,
         /// What it is expected to bring, in micro-units.
         expected_micros: Option<Micros>,
+        /// Bids that wanted the call and did not win it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        lost: Vec<Loss>,
     },
     /// The route plan was made.
     RoutingDecision {
+        /// By which algorithm.
+        algorithm: Algorithm,
         /// The winner, then the fall-backs.
         plan: Vec<BidProfileId>,
+    },
+    /// A ping won: the call is sold if it comes in time.
+    PingReserved {
+        /// The bid.
+        bid: BidProfileId,
+        /// Who pays.
+        buyer: AccountId,
+        /// Money held, in micro-units.
+        hold_micros: Micros,
+        /// Until when.
+        expires_at: Timestamp,
+    },
+    /// A target that let calls ring out is given a rest.
+    BidRested {
+        /// Until when.
+        until: Timestamp,
     },
     /// A target is being rung; its money is held.
     CallRouted {
@@ -161,6 +223,23 @@ pub enum Fact {
         /// The payment's own reference.
         reference: String,
     },
+    /// A cap group was set.
+    CapGroupSet {
+        /// The group.
+        group: CapGroupId,
+    },
+    /// Trading rules were set.
+    TradingRulesSet {
+        /// Where they apply.
+        scope: Scope,
+    },
+    /// A private deal was agreed or changed.
+    DealSet {
+        /// The deal.
+        deal: DealId,
+        /// Whether it is in force.
+        active: bool,
+    },
     /// A tracking number was listed or changed.
     TrackingNumberListed {
         /// Whose.
@@ -179,6 +258,14 @@ impl Event {
             Fact::CallReceived { .. } => "call.received",
             Fact::ComplianceChecked { .. } => "compliance.checked",
             Fact::ComplianceViolated { .. } => "compliance.violated",
+            Fact::AuctionStarted { .. } => "auction.started",
+            Fact::LiveBidPlaced { .. } => "bid.placed",
+            Fact::LiveBidMissed { .. } => "bid.missed",
+            Fact::PingReserved { .. } => "ping.reserved",
+            Fact::BidRested { .. } => "bid.rested",
+            Fact::CapGroupSet { .. } => "cap_group.set",
+            Fact::TradingRulesSet { .. } => "trading_rules.set",
+            Fact::DealSet { .. } => "deal.set",
             Fact::AuctionCompleted { .. } => "auction.completed",
             Fact::RoutingDecision { .. } => "routing.decision",
             Fact::CallRouted { .. } => "call.routed",

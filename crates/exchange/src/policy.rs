@@ -14,6 +14,12 @@ pub struct Policy {
     pub route_plan_max: u8,
     /// The connected time, in seconds, at which per-minute bids are compared with per-call bids.
     pub typical_call_s: u32,
+    /// The house's own trading rules, where no vertical, seller or number has others.
+    pub trading: crate::trading_rules::TradingRules,
+    /// How long a ping's reservation lasts when the ping does not say, in milliseconds.
+    pub reservation_ms: u64,
+    /// The longest a ping may ask for, in milliseconds.
+    pub reservation_ms_max: u64,
     /// Screening.
     pub screening: crate::compliance::screening::ScreeningPolicy,
 }
@@ -25,6 +31,9 @@ impl Default for Policy {
             max_call_s: 7_200,
             route_plan_max: 5,
             typical_call_s: 300,
+            trading: crate::trading_rules::TradingRules::default(),
+            reservation_ms: 30_000,
+            reservation_ms_max: 120_000,
             screening: crate::compliance::screening::ScreeningPolicy::default(),
         }
     }

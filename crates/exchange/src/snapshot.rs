@@ -2,14 +2,19 @@
 
 use crate::account::Account;
 use crate::bid::BidProfile;
+use crate::bid::caps::CapGroup;
 use crate::call::{Call, CallState};
-use crate::effect::{DailyUsage, Record};
-use crate::id::{AccountId, BidProfileId, CallId};
+use crate::effect::Record;
+use crate::id::{AccountId, BidProfileId, CallId, CapGroupId, DealId};
 use crate::ledger::money::Micros;
 use crate::ledger::transfer::{LedgerAccount, TransferReason};
 use crate::phone_number::PhoneNumber;
+use crate::recent_calls::RecentCall;
 use crate::time::Timestamp;
+use crate::track_record::SellerRecord;
 use crate::tracking_number::TrackingNumber;
+use crate::trading_rules::{Deal, Scope, ScopedRules};
+use crate::usage::{CapOwner, Usage};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The durable state from which the in-memory book is rebuilt.
@@ -21,14 +26,24 @@ pub struct Snapshot {
     pub tracking_numbers: BTreeMap<PhoneNumber, TrackingNumber>,
     /// Every bid profile.
     pub bid_profiles: BTreeMap<BidProfileId, BidProfile>,
+    /// Every cap group.
+    pub cap_groups: BTreeMap<CapGroupId, CapGroup>,
+    /// Every scope's trading rules.
+    pub trading_rules: BTreeMap<Scope, ScopedRules>,
+    /// Every private deal.
+    pub deals: BTreeMap<DealId, Deal>,
     /// Every ledger balance that ever moved, in micro-units.
     pub balances: BTreeMap<LedgerAccount, Micros>,
     /// Deposits already booked, so that a repeated reference changes nothing.
     pub deposits: BTreeSet<TransferReason>,
-    /// Daily caps in use.
-    pub usage: BTreeMap<BidProfileId, DailyUsage>,
+    /// What bids and cap groups have taken.
+    pub usage: BTreeMap<CapOwner, Usage>,
+    /// What came of sellers' calls.
+    pub seller_records: BTreeMap<AccountId, SellerRecord>,
     /// Calls that have not ended.
     pub open_calls: BTreeMap<CallId, Call>,
+    /// Calls that were connected, of the last 31 days that the exchange ran.
+    pub recent_calls: BTreeMap<CallId, RecentCall>,
     /// The last moment the exchange is known to have run.
     pub last_alive_at: Timestamp,
 }
@@ -46,11 +61,26 @@ impl Snapshot {
             Record::BidProfile(bid) => {
                 self.bid_profiles.insert(bid.id, (**bid).clone());
             }
-            Record::DailyUsage(usage) => {
-                self.usage.insert(usage.bid, usage.clone());
+            Record::CapGroup(group) => {
+                self.cap_groups.insert(group.id, group.clone());
+            }
+            Record::TradingRules(rules) => {
+                self.trading_rules.insert(rules.scope.clone(), (**rules).clone());
+            }
+            Record::Deal(deal) => {
+                self.deals.insert(deal.id, deal.clone());
+            }
+            Record::Usage(usage) => {
+                self.usage.insert(usage.owner, (**usage).clone());
+            }
+            Record::SellerRecord(seller, record) => {
+                self.seller_records.insert(*seller, record.clone());
             }
             Record::Call(call) if matches!(call.state, CallState::Ended { .. }) => {
                 self.open_calls.remove(&call.id);
+                if let Some(recent) = RecentCall::of(call) {
+                    self.recent_calls.insert(call.id, recent);
+                }
             }
             Record::Call(call) => {
                 self.open_calls.insert(call.id, (**call).clone());

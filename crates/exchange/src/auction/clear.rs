@@ -1,8 +1,9 @@
 //! Clearing: what the winner, and each fall-back in its turn, pays.
 
-use crate::auction::index::{BidIndex, Found};
-use crate::auction::receipt::{AuctionReceipt, RankedBid};
+use crate::auction::contest::Entrant;
+use crate::bid::Price;
 use crate::ledger::money::Micros;
+use crate::trading_rules::TradingRules;
 use serde::{Deserialize, Serialize};
 
 /// How the price is set.
@@ -20,25 +21,53 @@ pub enum AuctionType {
     FixedPrice,
 }
 
-/// Sets the price of every place in the ranking.
-pub fn clear(auction_type: AuctionType, index: &BidIndex, found: Found, floor: Micros) -> AuctionReceipt {
-    let ranking = found.slots.iter().map(|slot| {
-        let standing = index.at(*slot);
-        let price = match auction_type {
-            AuctionType::FirstPrice => standing.profile.price,
-        };
-        RankedBid {
-            bid: standing.profile.id,
-            buyer: standing.profile.buyer,
-            price,
-            expected_micros: standing.expected,
+/// The price an entrant pays if it takes the call.
+///
+/// Second price is the generalised one (Edelman, Ostrovsky and Schwarz 2007): each entrant pays the least it could have bid and
+/// still have kept its place, `(runner-up's score + increment) / its own quality`. The runner-up is the next lower score of
+/// *another* buyer of the same tier (deals with a first look, or everyone else): nobody bids against itself, or against somebody
+/// it did not have to beat.
+pub fn cleared(entrant: &Entrant, all: &[Entrant], floor: Micros, rules: &TradingRules) -> Price {
+    let own = entrant.offer.expected;
+    let target = match rules.auction_type {
+        AuctionType::FirstPrice => own,
+        AuctionType::FixedPrice if floor > Micros::ZERO => floor,
+        AuctionType::FixedPrice => own,
+        AuctionType::SecondPrice => {
+            let needed = runner_up(entrant, all).map_or(Micros::ZERO, |runner_up| {
+                needed_to_score(runner_up.offer.score, rules.increment_micros, entrant, rules)
+            });
+            needed.max(floor)
         }
+    };
+    scaled(entrant.offer.price, own, target.min(own))
+}
+
+/// The best entrant of another buyer, in the same tier, that this one is ahead of.
+fn runner_up<'a>(entrant: &Entrant, all: &'a [Entrant]) -> Option<&'a Entrant> {
+    let rivals = all.iter().filter(|other| {
+        other.buyer != entrant.buyer
+            && other.has_first_look() == entrant.has_first_look()
+            && other.rank() > entrant.rank()
     });
-    AuctionReceipt {
-        auction_type,
-        floor_micros: floor,
-        considered: found.considered,
-        ranking: ranking.collect(),
-        refused: found.refused,
+    rivals.min_by_key(|other| other.rank())
+}
+
+/// What an entrant must be expected to bring for its score to be `more` than another's, rounded up to whole micro-units.
+pub fn needed_to_score(score: Micros, more: Micros, entrant: &Entrant, rules: &TradingRules) -> Micros {
+    let score = i128::from(score.0) + i128::from(more.0);
+    let quality = if rules.quality_adjusted { i128::from(entrant.offer.quality.max(1)) } else { 1_000 };
+    let needed = (score * 1_000 + quality - 1) / quality;
+    Micros(i64::try_from(needed).unwrap_or(i64::MAX))
+}
+
+/// The price at which a call that would have brought `own` brings `target`: its amount in proportion, rounded up, never more
+/// than it was.
+fn scaled(price: Price, own: Micros, target: Micros) -> Price {
+    if target >= own || own <= Micros::ZERO {
+        return price;
     }
+    let (own, target) = (i128::from(own.0), i128::from(target.0.max(1)));
+    let amount = (i128::from(price.amount().0) * target + own - 1) / own;
+    price.with_amount(Micros(i64::try_from(amount).expect("less than it was")))
 }

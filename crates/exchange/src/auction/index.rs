@@ -1,8 +1,10 @@
 //! The index over standing bids: per vertical, best first, so the first matches found are the best ones.
 
-use crate::auction::matching::{CallFacts, Market, Refusal, WallClocks, refusal};
-use crate::bid::{BidProfile, State};
-use crate::id::BidProfileId;
+use crate::auction::matching::{CallFacts, Market, Offer, Refusal, WallClocks, offer};
+use crate::bid::BidProfile;
+use crate::bid::price::highest;
+use crate::hash::FastMap;
+use crate::id::{AccountId, BidProfileId};
 use crate::ledger::money::Micros;
 use crate::policy::Policy;
 use crate::schedule::ZoneName;
@@ -15,61 +17,34 @@ use std::collections::{BTreeMap, HashMap};
 pub struct StandingBid {
     /// The bid profile.
     pub profile: BidProfile,
-    /// What one call is expected to bring, in micro-units: the price of a typical call.
-    pub expected: Micros,
-    /// The most one call can cost, in micro-units: what is held.
-    pub hold: Micros,
+    /// The most one call can be expected to bring, in micro-units, whatever its modifiers make of it: its place in the index.
+    pub listed: Micros,
     /// The longest a call may last, in seconds.
     pub max_call_s: u32,
+    /// The connected time at which prices per minute are compared with others, in milliseconds.
+    pub typical_call_ms: u64,
     /// Its schedule's time zone, in the index's list of zones.
     pub zone: usize,
 }
 
+/// The order of an auction: highest score, then lowest priority number, then the earlier bid.
+pub type Rank = (Reverse<Micros>, u8, BidProfileId);
+
 impl StandingBid {
-    /// The order of the auction: highest expected price, then lowest priority number, then the earlier bid.
-    fn rank(&self) -> (Reverse<Micros>, u8, BidProfileId) {
-        (Reverse(self.expected), self.profile.priority, self.profile.id)
+    /// Where it ranks with this score.
+    pub fn rank(&self, score: Micros) -> Rank {
+        (Reverse(score), self.profile.priority, self.profile.id)
     }
-}
-
-/// What most bids are refused by, side by side in the order of the search: a search that refuses a hundred bids reads a few
-/// cache lines instead of a hundred bids.
-#[derive(Debug, Clone)]
-struct Listed {
-    slot: usize,
-    expected: Micros,
-    /// A filter over the states of the criteria: a state whose bit is missing is not among them. All bits when any is taken.
-    states: u128,
-}
-
-impl Listed {
-    fn new(slot: usize, standing: &StandingBid) -> Self {
-        let states = &standing.profile.criteria.states;
-        let bits = states.iter().fold(0, |bits, state| bits | state_bit(*state));
-        Self { slot, expected: standing.expected, states: if states.is_empty() { u128::MAX } else { bits } }
-    }
-
-    /// Whether the bid can be refused without looking at it: only for reasons that come first in [`refusal`].
-    fn refusal(&self, call: &CallFacts, state: u128) -> Option<Refusal> {
-        if self.expected < call.floor {
-            return Some(Refusal::BelowFloor);
-        }
-        (self.states & state == 0 && self.states != u128::MAX).then_some(Refusal::State)
-    }
-}
-
-/// One of 128 bits; the 69 states, territories and provinces of North America share few.
-fn state_bit(state: State) -> u128 {
-    let [first, second] = state.letters();
-    1 << ((u32::from(first - b'A') * 26 + u32::from(second - b'A')) % 127)
 }
 
 /// All standing bids.
 #[derive(Debug, Clone, Default)]
 pub struct BidIndex {
     slots: Vec<StandingBid>,
-    slot_by_id: HashMap<BidProfileId, usize>,
-    best_first_by_vertical: HashMap<String, Vec<Listed>>,
+    slot_by_id: FastMap<BidProfileId, usize>,
+    best_first_by_vertical: HashMap<String, Vec<usize>>,
+    live_by_vertical: HashMap<String, Vec<usize>>,
+    slots_by_buyer: FastMap<AccountId, Vec<usize>>,
     zones: Vec<TimeZone>,
     zone_by_name: HashMap<ZoneName, usize>,
 }
@@ -81,18 +56,18 @@ pub struct Found {
     pub considered: u32,
     /// Of those, how many were refused, by reason.
     pub refused: BTreeMap<Refusal, u32>,
-    /// Slots of the bids that want the call, best first, at most as many as asked for.
-    pub slots: Vec<usize>,
+    /// The bids that want the call, best first, at most as many as asked for.
+    pub offers: Vec<(usize, Offer)>,
 }
 
 impl BidIndex {
-    /// Places a bid, or puts it in place of its earlier version.
-    pub fn put(&mut self, profile: BidProfile, policy: &Policy) {
-        let max_call_s = profile.max_call_s.unwrap_or(policy.max_call_s);
+    /// Places a bid, or puts it in place of its earlier version. Returns its slot, which stays its own for ever.
+    pub fn put(&mut self, profile: BidProfile, policy: &Policy) -> usize {
+        let typical_call_ms = u64::from(policy.typical_call_s) * 1_000;
         let standing = StandingBid {
-            expected: profile.price.charge(u64::from(policy.typical_call_s) * 1_000),
-            hold: profile.price.most(max_call_s),
-            max_call_s,
+            listed: highest(profile.price, &profile.modifiers).expected(typical_call_ms),
+            max_call_s: profile.max_call_s.unwrap_or(policy.max_call_s),
+            typical_call_ms,
             zone: self.zone(&profile.schedule.time_zone),
             profile,
         };
@@ -101,21 +76,39 @@ impl BidIndex {
             self.slots[slot] = standing;
             slot
         } else {
-            self.slot_by_id.insert(standing.profile.id, self.slots.len());
+            let slot = self.slots.len();
+            self.slot_by_id.insert(standing.profile.id, slot);
+            self.slots_by_buyer.entry(standing.profile.buyer).or_default().push(slot);
             self.slots.push(standing);
-            self.slots.len() - 1
+            slot
         };
         self.list(slot);
+        slot
+    }
+
+    /// The slot of a bid.
+    pub fn slot(&self, id: BidProfileId) -> Option<usize> {
+        self.slot_by_id.get(&id).copied()
     }
 
     /// One bid by its identity.
     pub fn get(&self, id: BidProfileId) -> Option<&StandingBid> {
-        self.slot_by_id.get(&id).map(|slot| &self.slots[*slot])
+        self.slot(id).map(|slot| &self.slots[slot])
     }
 
-    /// One bid by the slot that a search found.
+    /// One bid by its slot.
     pub fn at(&self, slot: usize) -> &StandingBid {
         &self.slots[slot]
+    }
+
+    /// The slots of a buyer's bids.
+    pub fn of_buyer(&self, buyer: AccountId) -> &[usize] {
+        self.slots_by_buyer.get(&buyer).map_or(&[], Vec::as_slice)
+    }
+
+    /// The slots of a vertical's live bidders.
+    pub fn live(&self, vertical: &str) -> &[usize] {
+        self.live_by_vertical.get(vertical).map_or(&[], Vec::as_slice)
     }
 
     /// How many bids there are.
@@ -133,46 +126,51 @@ impl BidIndex {
         WallClocks::new(&self.zones, now)
     }
 
-    /// The best `wanted` bids for a call. Looks from the best price down and stops when it has enough, or when prices
-    /// fall below the floor.
+    /// The best `wanted` bids for a call. Looks from the highest price down and stops when nothing further down can be better
+    /// than what it has.
     pub fn search(&self, call: &CallFacts, market: &Market, wanted: usize) -> Found {
         let mut found = Found::default();
         let mut clocks = self.clocks(market.now);
         let best_first = self.best_first_by_vertical.get(call.vertical).map_or(&[][..], Vec::as_slice);
-        let state = call.state.map_or(0, state_bit);
-        for listed in best_first {
-            if found.slots.len() == wanted {
+        for slot in best_first {
+            let standing = &self.slots[*slot];
+            let worst = found.offers.last().map(|(slot, offer)| self.slots[*slot].rank(offer.score));
+            let full = found.offers.len() == wanted;
+            if full && worst.is_some_and(|worst| standing.rank(standing.listed) > worst) {
                 break;
             }
             found.considered += 1;
-            let refused = listed
-                .refusal(call, state)
-                .or_else(|| refusal(&self.slots[listed.slot], call, market, &mut clocks));
-            match refused {
-                None => found.slots.push(listed.slot),
-                Some(reason) => {
-                    *found.refused.entry(reason).or_default() += 1;
-                    if reason == Refusal::BelowFloor {
-                        break;
-                    }
-                }
+            match offer(*slot, standing, call, market, &mut clocks) {
+                Ok(offer) => self.keep_best(&mut found.offers, (*slot, offer), wanted),
+                Err(reason) => *found.refused.entry(reason).or_default() += 1,
             }
         }
         found
     }
 
+    /// Puts an offer in its place among the best so far.
+    fn keep_best(&self, offers: &mut Vec<(usize, Offer)>, (slot, offer): (usize, Offer), wanted: usize) {
+        let rank = self.slots[slot].rank(offer.score);
+        let place = offers.partition_point(|(slot, offer)| self.slots[*slot].rank(offer.score) < rank);
+        if place < wanted {
+            offers.insert(place, (slot, offer));
+            offers.truncate(wanted);
+        }
+    }
+
     /// The same answer as [`BidIndex::search`] by looking at every bid and sorting: the oracle of its tests and the
     /// yardstick of its benchmark.
-    pub fn scan(&self, call: &CallFacts, market: &Market, wanted: usize) -> Vec<usize> {
+    pub fn scan(&self, call: &CallFacts, market: &Market, wanted: usize) -> Vec<(usize, Offer)> {
         let mut clocks = self.clocks(market.now);
-        let mut matching: Vec<usize> = (0..self.slots.len())
-            .filter(|slot| {
-                let standing = &self.slots[*slot];
-                standing.profile.criteria.vertical == call.vertical
-                    && refusal(standing, call, market, &mut clocks).is_none()
+        let of_the_vertical = self.slots.iter().enumerate().filter(|(_, standing)| {
+            standing.profile.vertical == call.vertical && standing.profile.live.is_none()
+        });
+        let mut matching: Vec<(usize, Offer)> = of_the_vertical
+            .filter_map(|(slot, standing)| {
+                offer(slot, standing, call, market, &mut clocks).ok().map(|offer| (slot, offer))
             })
             .collect();
-        matching.sort_by_key(|slot| self.slots[*slot].rank());
+        matching.sort_by_key(|(slot, offer)| self.slots[*slot].rank(offer.score));
         matching.truncate(wanted);
         matching
     }
@@ -187,20 +185,30 @@ impl BidIndex {
     }
 
     fn list(&mut self, slot: usize) {
-        let rank = self.slots[slot].rank();
-        let vertical = self.slots[slot].profile.criteria.vertical.clone();
+        let standing = &self.slots[slot];
+        let vertical = standing.profile.vertical.clone();
+        if standing.profile.live.is_some() {
+            self.live_by_vertical.entry(vertical).or_default().push(slot);
+            return;
+        }
+        let rank = standing.rank(standing.listed);
         let best_first = self.best_first_by_vertical.entry(vertical).or_default();
-        let place = best_first.partition_point(|other| self.slots[other.slot].rank() < rank);
-        best_first.insert(place, Listed::new(slot, &self.slots[slot]));
+        let place = best_first.partition_point(|other| {
+            let other = &self.slots[*other];
+            other.rank(other.listed) < rank
+        });
+        best_first.insert(place, slot);
     }
 
     fn unlist(&mut self, slot: usize) {
-        let rank = self.slots[slot].rank();
-        let vertical = &self.slots[slot].profile.criteria.vertical;
-        let best_first =
-            self.best_first_by_vertical.get_mut(vertical).expect("a listed bid has its vertical");
-        let place = best_first.partition_point(|other| self.slots[other.slot].rank() < rank);
-        debug_assert_eq!(best_first[place].slot, slot, "ranks are unique because ids are");
-        best_first.remove(place);
+        let standing = &self.slots[slot];
+        let vertical = &standing.profile.vertical;
+        let list = if standing.profile.live.is_some() {
+            &mut self.live_by_vertical
+        } else {
+            &mut self.best_first_by_vertical
+        };
+        let listed = list.get_mut(vertical).expect("a listed bid has its vertical");
+        listed.retain(|other| *other != slot);
     }
 }

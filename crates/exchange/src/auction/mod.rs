@@ -4,5 +4,6 @@
 
 pub mod matching;
 pub mod index;
+pub mod contest;
 pub mod clear;
 pub mod receipt;

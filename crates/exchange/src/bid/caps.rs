@@ -107,6 +107,18 @@ pub struct CapGroup {
     pub limits: Vec<Limit>,
 }
 
+impl Limit {
+    /// At most so many answered calls in each period.
+    pub fn calls(per: Period, calls: u32) -> Self {
+        Self { per, calls: Some(calls), conversions: None, spend_micros: None }
+    }
+
+    /// At most so much money in each period, in micro-units.
+    pub fn spend(per: Period, spend_micros: Micros) -> Self {
+        Self { per, calls: None, conversions: None, spend_micros: Some(spend_micros) }
+    }
+}
+
 impl Caps {
     /// The concurrency cap at this local time: the smaller of the two that are given.
     pub fn concurrent_calls_at(&self, local: &LocalTime) -> Option<u32> {

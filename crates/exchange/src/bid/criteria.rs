@@ -41,7 +41,7 @@ pub struct Criteria {
     /// The highest fraud score it takes, 0 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_fraud_score: Option<u8>,
-    /// The lowest quality of the seller it takes, 0 to 1,000; see [`crate::auction::quality`].
+    /// The lowest quality of the seller it takes, 0 to 1,000; see [`crate::track_record`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_seller_quality: Option<u16>,
     /// The only sellers it buys from.

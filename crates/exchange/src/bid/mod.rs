@@ -9,7 +9,7 @@ pub mod template;
 mod live_problems;
 pub mod sip_uri;
 
-pub use profile::{BidProfile, BidStatus, Conversion, Destination};
 pub use caps::Caps;
 pub use criteria::Criteria;
 pub use price::Price;
+pub use profile::{BidProfile, BidStatus, Conversion, Destination};

@@ -66,6 +66,46 @@ pub struct BidProfile {
     pub live: Option<LiveBidder>,
 }
 
+impl BidProfile {
+    /// A bid for every call of a vertical, at all hours, without caps, that is charged as soon as its target answers.
+    pub fn new(
+        id: BidProfileId,
+        buyer: AccountId,
+        vertical: &str,
+        price: Price,
+        destination: Destination,
+    ) -> Self {
+        Self {
+            id,
+            buyer,
+            name: "a bid".to_owned(),
+            status: BidStatus::Active,
+            vertical: vertical.to_owned(),
+            price,
+            modifiers: Vec::new(),
+            conversion: Conversion { min_connected_s: 0 },
+            criteria: Criteria::default(),
+            schedule: Schedule::default(),
+            caps: Caps::default(),
+            priority: first_priority(),
+            weight: one_share(),
+            skills: BTreeSet::new(),
+            location: None,
+            destination,
+            ring_timeout_ms: None,
+            max_call_s: None,
+            live: None,
+        }
+    }
+}
+
+impl Destination {
+    /// One target over one trunk.
+    pub fn of(sip_uri: impl Into<String>) -> Self {
+        Self { sip_uris: vec![sip_uri.into()] }
+    }
+}
+
 fn first_priority() -> u8 {
     1
 }

@@ -1,6 +1,6 @@
 //! Where a North American caller may be: from area code or state to time zones.
 
-use crate::bid::State;
+use crate::place::State;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 

@@ -4,11 +4,11 @@
 //! A call is allowed only when it is within the hours of every rule that may bind it, in every time zone the
 //! consumer may be in: the area code says one place, the seller may state another, and either may be true.
 
-use crate::bid::State;
 use crate::compliance::area_code::{AreaCodes, RuleDataError, Zone, ZoneSet};
 use crate::compliance::holiday::{Holiday, day_of};
 use crate::compliance::verdict::Check;
 use crate::phone_number::PhoneNumber;
+use crate::place::State;
 use crate::schedule::{Day, MinuteOfDay};
 use crate::time::Timestamp;
 use crate::tracking_number::CallOrigin;

@@ -1,11 +1,11 @@
 //! The screening line: every rule a call must pass before it is auctioned, in order.
 
 use crate::account::AccountStatus;
-use crate::bid::State;
 use crate::compliance::area_code::{AreaCodes, RuleDataError};
 use crate::compliance::calling_hours::{CallingHours, Consumer};
 use crate::compliance::verdict::Check;
 use crate::phone_number::CallerId;
+use crate::place::State;
 use crate::time::Timestamp;
 use crate::tracking_number::CallOrigin;
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,4 @@
 //! Fraud signals.
 
 pub mod repeat_caller;
+pub mod score;

@@ -17,6 +17,15 @@ impl Price {
                 let charge = i128::from(rate_micros.0) * i128::from(billed_s) / 60;
                 Micros(i64::try_from(charge).unwrap_or(i64::MAX))
             }
+            Self::RevenueShare { min_micros, .. } => min_micros,
+        }
+    }
+
+    /// What a typical call is expected to bring: the order of the auction.
+    pub fn expected(&self, typical_call_ms: u64) -> Micros {
+        match *self {
+            Self::RevenueShare { expected_micros, .. } => expected_micros,
+            _ => self.charge(typical_call_ms),
         }
     }
 

@@ -16,14 +16,28 @@ pub struct Settlement {
     pub margin: Micros,
 }
 
+/// Whether the same caller converted before, within the windows of the trading rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duplicate {
+    /// No.
+    No,
+    /// For the same buyer: it is not charged again, and so nobody is paid.
+    Charge,
+    /// For the same seller: the buyer is charged, and the house keeps it all.
+    Payout,
+}
+
 /// Prices a connected call; `None` when it did not convert. Never more than is held, however late it was ended.
-pub fn settle(call: &Call, attempt: &Attempt, connected_ms: u64) -> Option<Settlement> {
-    if !attempt.conversion.is_met(connected_ms) {
+pub fn settle(call: &Call, attempt: &Attempt, connected_ms: u64, duplicate: Duplicate) -> Option<Settlement> {
+    if !attempt.conversion.is_met(connected_ms) || duplicate == Duplicate::Charge {
         return None;
     }
     let billable_ms = connected_ms.min(u64::from(attempt.max_call_s) * 1_000);
     let charge = attempt.price.charge(billable_ms).min(attempt.hold_micros);
-    let payout = charge.share(call.payout_basis_points);
+    let payout = match duplicate {
+        Duplicate::Payout => Micros::ZERO,
+        _ => charge.share(call.payout_basis_points),
+    };
     Some(Settlement { charge, payout, margin: Micros(charge.0 - payout.0) })
 }
 

@@ -1,9 +1,10 @@
 //! What holds for every marketplace and every order of events, however strange.
 
 use exchange::account::{Account, AccountKind, AccountStatus};
-use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
+use exchange::bid::caps::{Limit, Period};
+use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Destination, Price};
 use exchange::book::Book;
-use exchange::call::{Arrival, Call, CallState, FailureCause, Outcome};
+use exchange::call::{Arrival, Call, CallState, FailureCause, Outcome, Stated};
 use exchange::call_flow;
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Command, Effect, Input, Record};
@@ -12,7 +13,7 @@ use exchange::ledger::money::{Currency, Micros};
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
 use exchange::phone_number::{CallerId, PhoneNumber};
 use exchange::policy::Policy;
-use exchange::schedule::{Schedule, ZoneName};
+use exchange::schedule::ZoneName;
 use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
@@ -64,8 +65,14 @@ fn caps() -> impl Strategy<Value = Caps> {
     (proptest::option::of(0u32..3), proptest::option::of(0u32..5), proptest::option::of(0i64..200_000_000))
         .prop_map(|(concurrent_calls, daily_calls, spend)| Caps {
             concurrent_calls,
-            daily_calls,
-            daily_spend_micros: spend.map(Micros),
+            limits: [
+                daily_calls.map(|calls| Limit::calls(Period::Day, calls)),
+                spend.map(|spend| Limit::spend(Period::Day, Micros(spend))),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            ..Caps::default()
         })
 }
 
@@ -77,7 +84,7 @@ fn input() -> impl Strategy<Value = Input> {
         2 => Just(Input::CallerHungUp),
         2 => Just(Input::TargetHungUp),
         1 => Just(Input::PeerLost),
-        1 => Just(Input::MaxDurationReached),
+        1 => (1u8..4).prop_map(|attempt| Input::MaxDurationReached { attempt }),
         1 => Just(Input::ShutDown),
         1 => (0i64..400_000_000).prop_map(|after| Input::Recovered { last_alive_at: Timestamp(START.0 + after) }),
     ]
@@ -96,6 +103,10 @@ fn happening() -> impl Strategy<Value = Happening> {
         ),
         3 => (0u64..200_000).prop_map(|ms| Happening::Wait { ms }),
     ]
+}
+
+fn concurrent_calls(book: &Book, bid: BidProfileId) -> u32 {
+    book.bids().slot(bid).map_or(0, |slot| book.usages().concurrent_calls(slot))
 }
 
 /// A book with what was recorded of it, and everything that must stay true.
@@ -141,11 +152,23 @@ impl World {
                 origin: CallOrigin::OrganicInbound,
                 floor_micros: Micros(1_000_000),
                 payout_basis_points: 6_667,
+                language: None,
                 tags: BTreeMap::new(),
                 active: true,
             },
         });
         world
+    }
+
+    /// A call to the number once its floor is this.
+    fn call_with_floor(&mut self, floor: i64) -> Call {
+        let listed = self.book.tracking_number(number()).expect("listed").clone();
+        let number = TrackingNumber { floor_micros: Micros(floor), ..listed };
+        self.command(Command::PutTrackingNumber { number: number.clone() });
+        let caller = CallerId::Number("+12125550100".parse().expect("a number"));
+        let trunk = "carrier".to_owned();
+        let arrival = Arrival { called: number.number, caller, trunk, stated: Stated::default() };
+        Call::received(CallId(Uuid::from_u128(1_000)), arrival, &number, self.now)
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -156,7 +179,10 @@ impl World {
                     CallerId::Number(format!("+1212555{:04}", 100 + caller).parse().expect("a number"));
                 let called = number();
                 let trunk = "carrier".to_owned();
-                self.input(call, Input::Arrived(Arrival { called, caller, trunk, stated_state: None }));
+                self.input(
+                    call,
+                    Input::Arrived(Arrival { called, caller, trunk, stated: Stated::default() }),
+                );
             }
             Happening::Input { call, input } => self.input(call, input),
             Happening::Deposit { buyer: index, amount, reference } => self.command(Command::Deposit {
@@ -167,19 +193,17 @@ impl World {
             Happening::Bid { bid, buyer: index, price, caps, min_connected_s, active } => {
                 self.command(Command::PutBidProfile {
                     bid: Box::new(BidProfile {
-                        id: bid_id(bid),
-                        buyer: buyer(index),
-                        name: "a bid".to_owned(),
                         status: if active { BidStatus::Active } else { BidStatus::Paused },
-                        price,
                         conversion: Conversion { min_connected_s },
-                        criteria: Criteria { vertical: "roofing".to_owned(), ..Criteria::default() },
-                        schedule: Schedule::default(),
                         caps,
-                        priority: 1,
-                        destination: Destination { sip_uris: vec!["sip:a@127.0.0.1".to_owned()] },
-                        ring_timeout_ms: None,
                         max_call_s: Some(600),
+                        ..BidProfile::new(
+                            bid_id(bid),
+                            buyer(index),
+                            "roofing",
+                            price,
+                            Destination::of("sip:a@127.0.0.1"),
+                        )
                     }),
                 });
             }
@@ -239,7 +263,7 @@ impl World {
                 .filter_map(Call::held_attempt)
                 .filter(|attempt| attempt.bid == bid_id(index));
             let open = u32::try_from(open.count()).expect("few calls");
-            assert_eq!(self.book.capacity().concurrent_calls(bid_id(index)), open, "capacity leaked");
+            assert_eq!(concurrent_calls(&self.book, bid_id(index)), open, "capacity leaked");
         }
         self.check_restored();
     }
@@ -255,7 +279,7 @@ impl World {
         assert_eq!(open, self.recorded.open_calls.values().collect::<Vec<_>>());
         for index in 0..BIDS {
             let id = bid_id(index);
-            assert_eq!(restored.capacity().concurrent_calls(id), self.book.capacity().concurrent_calls(id));
+            assert_eq!(concurrent_calls(&restored, id), concurrent_calls(&self.book, id));
         }
     }
 
@@ -310,19 +334,11 @@ proptest! {
         for (bid, buyer, price, caps, active) in bids {
             world.happen(Happening::Bid { bid, buyer, price, caps, min_connected_s: 30, active });
         }
-        let tags = BTreeMap::new();
-        let facts = exchange::auction::matching::CallFacts {
-            vertical: "roofing",
-            origin: CallOrigin::OrganicInbound,
-            state: None,
-            area_code: Some(212),
-            tags: &tags,
-            floor: Micros(floor),
-            currency: Currency::USD,
-        };
+        let call = world.call_with_floor(floor);
+        let facts = world.book.facts(&call, &[]).expect("a listed number");
         let market = world.book.market(world.now);
         let found = world.book.bids().search(&facts, &market, wanted);
-        prop_assert_eq!(found.slots, world.book.bids().scan(&facts, &market, wanted));
+        prop_assert_eq!(found.offers, world.book.bids().scan(&facts, &market, wanted));
     }
 
     #[test]

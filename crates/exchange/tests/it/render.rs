@@ -1,25 +1,58 @@
 //! Effects as lines of text, with the script's own names.
 
 use crate::script::Names;
+use exchange::auction::receipt::{AuctionReceipt, RankedBid};
+use exchange::bid::Price;
+use exchange::bid::live::BidResult;
 use exchange::book::Book;
 use exchange::call::{Attempt, Call, CallState, Outcome};
-use exchange::effect::{Action, DailyUsage, Effect, Record};
+use exchange::effect::{Action, Effect, Record};
 use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, Transfer, TransferReason};
+use exchange::ping::PingAnswer;
+use exchange::usage::CapOwner;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use uuid::Uuid;
 
 pub(crate) fn effect(effect: &Effect, names: &Names) -> String {
     match effect {
-        Effect::Act(action) => format!("do    {}", self::action(action)),
+        Effect::Act(action) => format!("do    {}", self::action(action, names)),
         Effect::Record(record) => self::record(record, names),
     }
 }
 
-fn action(action: &Action) -> String {
+fn action(action: &Action, names: &Names) -> String {
     match action {
+        Action::RequestBid(request) => {
+            let (bid, deadline_ms) = (names.of(request.bid.0), request.deadline_ms);
+            let (floor, most) = (request.floor_micros, request.most_micros);
+            format!("ask {bid} for a bid of {floor} to {most} within {deadline_ms} ms")
+        }
+        Action::StartBiddingTimer { after_ms } => format!("start bidding timer, {after_ms} ms"),
+        Action::NotifyBidder(notice) => {
+            let bid = names.of(notice.bid.0);
+            match notice.result {
+                BidResult::Won { price_micros } => format!("tell {bid} it won at {price_micros}"),
+                BidResult::Lost { reason, min_to_win_micros } => {
+                    let to_win = min_to_win_micros.map(|least| format!(", {least} would have won"));
+                    format!("tell {bid} it lost: {reason:?}{}", to_win.unwrap_or_default())
+                }
+            }
+        }
+        Action::AnswerPing(answer) => match &**answer {
+            PingAnswer::Reserved(reserved) => {
+                let repeat = if reserved.is_repeat { ", as before" } else { "" };
+                let (payout, number) = (reserved.payout_micros, reserved.number);
+                let after = reserved.conversion.min_connected_s;
+                format!("answer ping: {payout} after {after} s, call {number}{repeat}")
+            }
+            PingAnswer::Rejected(rejection) => {
+                format!("answer ping: {}", serde_json::to_string(rejection).expect("it serialises"))
+            }
+        },
+        Action::StartReservationTimer { after_ms } => format!("start reservation timer, {after_ms} ms"),
         Action::RingTarget { attempt, destination, .. } => {
             format!("ring target {attempt} at {}", destination.sip_uris.join(", "))
         }
@@ -31,7 +64,9 @@ fn action(action: &Action) -> String {
         Action::StartRingTimer { attempt, after_ms } => {
             format!("start ring timer {attempt}, {after_ms} ms")
         }
-        Action::StartDurationTimer { after_ms } => format!("start duration timer, {after_ms} ms"),
+        Action::StartDurationTimer { attempt, after_ms } => {
+            format!("start duration timer {attempt}, {after_ms} ms")
+        }
     }
 }
 
@@ -39,9 +74,27 @@ fn record(record: &Record, names: &Names) -> String {
     match record {
         Record::Call(call) => format!("call  {}", self::call(call, names)),
         Record::Transfer(transfer) => format!("money {}", self::transfer(transfer, names)),
-        Record::DailyUsage(DailyUsage { bid, calls, spend_micros, .. }) => {
-            format!("usage {}: {calls} calls, {spend_micros}", names.of(bid.0))
+        Record::Usage(usage) => {
+            let owner = match usage.owner {
+                CapOwner::Bid(bid) => names.of(bid.0).to_owned(),
+                CapOwner::Group(group) => format!("group {}", names.of(group.0)),
+            };
+            let day = usage.taken[1];
+            format!("usage {owner}: {} calls, {} today", day.calls, day.spend_micros)
         }
+        Record::SellerRecord(seller, record) => {
+            format!(
+                "record of {}: {} ended, {} converted",
+                names.of(seller.0),
+                record.ended,
+                record.converted
+            )
+        }
+        Record::CapGroup(group) => format!("group {}", group.name),
+        Record::TradingRules(rules) => {
+            format!("rules {}", serde_json::to_string(&rules.auction_type).expect("it serialises"))
+        }
+        Record::Deal(deal) => format!("deal {}", deal.name),
         Record::Receipt(receipt) => {
             let mut line = String::from("receipt");
             for check in &receipt.screening {
@@ -52,18 +105,7 @@ fn record(record: &Record, names: &Names) -> String {
                 let _ = write!(line, " {} [{}]", refused.finding, refused.citation);
             }
             if let Some(auction) = &receipt.auction {
-                let refused = serde_json::to_string(&auction.refused).expect("reasons serialise");
-                let ranking = auction.ranking.iter();
-                let ranking: Vec<String> = ranking
-                    .map(|ranked| format!("{} {}", names.of(ranked.bid.0), ranked.expected_micros))
-                    .collect();
-                let _ = write!(
-                    line,
-                    " floor {}, considered {}, refused {refused}, ranking [{}]",
-                    auction.floor_micros,
-                    auction.considered,
-                    ranking.join(", ")
-                );
+                line.push_str(&self::auction(auction, names));
             }
             line
         }
@@ -74,18 +116,59 @@ fn record(record: &Record, names: &Names) -> String {
     }
 }
 
+fn auction(auction: &AuctionReceipt, names: &Names) -> String {
+    let refused = serde_json::to_string(&auction.refused).expect("reasons serialise");
+    let ranking: Vec<String> = auction.ranking.iter().map(|ranked| self::ranked(ranked, names)).collect();
+    let (floor, considered) = (auction.floor_micros, auction.considered);
+    let mut line = format!(
+        " floor {floor}, considered {considered}, refused {refused}, ranking [{}]",
+        ranking.join(", ")
+    );
+    for said in &auction.live {
+        let bid = names.of(said.bid.0);
+        let _ = match (said.price_micros, said.missed, said.refused) {
+            (Some(price), _, None) => write!(line, ", {bid} bid {price}"),
+            (Some(price), _, Some(refused)) => write!(line, ", {bid} bid {price}: {refused:?}"),
+            (None, missed, _) => write!(line, ", {bid} did not bid: {missed:?}"),
+        };
+    }
+    line
+}
+
+fn ranked(ranked: &RankedBid, names: &Names) -> String {
+    let mut text = format!("{} {}", names.of(ranked.bid.0), ranked.expected_micros);
+    if let Some(score) = ranked.score_micros {
+        let _ = write!(text, " scores {score}");
+    }
+    if ranked.offered.is_some() {
+        let pays = match ranked.price {
+            Price::PerCall { amount_micros } => amount_micros.to_string(),
+            Price::PerMinute { rate_micros, .. } => format!("{rate_micros} a minute"),
+            Price::RevenueShare { share_basis_points, .. } => format!("{share_basis_points} basis points"),
+        };
+        let _ = write!(text, " pays {pays}");
+    }
+    text
+}
+
 fn call(call: &Call, names: &Names) -> String {
     let bid = |attempt: &Attempt| format!("{} (attempt {})", names.of(attempt.bid.0), attempt.number);
     match &call.state {
         CallState::Received => "received".to_owned(),
-        CallState::Ringing { attempt, fallbacks } => {
-            let rest: Vec<&str> = fallbacks.iter().map(|bid| names.of(bid.0)).collect();
+        CallState::Bidding { awaited, .. } => format!("bidding, {} asked", awaited.len()),
+        CallState::Reserved { attempt, .. } => format!("reserved {}", bid(attempt)),
+        CallState::Ringing { attempt, fallbacks, .. } => {
+            let rest: Vec<&str> = fallbacks.iter().map(|planned| names.of(planned.bid.0)).collect();
             format!("ringing {}, then [{}]", bid(attempt), rest.join(", "))
         }
         CallState::Connected { attempt, .. } => format!("connected to {}", bid(attempt)),
         CallState::Ended { outcome, .. } => match outcome {
-            Outcome::NotConverted { attempt, connected_ms, ended_by } => {
-                format!("ended: not converted, {} for {connected_ms} ms, by {ended_by:?}", bid(attempt))
+            Outcome::NotConverted { attempt, connected_ms, ended_by, is_duplicate } => {
+                let duplicate = if *is_duplicate { ", a duplicate" } else { "" };
+                format!(
+                    "ended: not converted{duplicate}, {} for {connected_ms} ms, by {ended_by:?}",
+                    bid(attempt)
+                )
             }
             Outcome::Converted {
                 attempt,

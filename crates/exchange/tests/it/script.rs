@@ -7,35 +7,47 @@
 //! buyer acme balance 100.00 [credit 50.00] [status suspended]
 //! seller leads [status pending]
 //! number +18005550100 seller leads vertical roofing [floor 10.00] [share 7000] [origin outbound_transfer]
-//!        [tag name=value] [inactive]
-//! bid A buyer acme pays 30.00 [per_minute 30/6] [after 90] [vertical roofing] [states FL,GA] [areas 212,646]
-//!     [origins organic_inbound] [tag name=value] [open mon 09:00-17:00] [zone America/New_York] [concurrent 1]
-//!     [daily_calls 2] [daily_spend 60.00] [priority 2] [rings 20000] [lasts 600] [paused]
-//! at 0.0 call 1 from +12125550101 to +18005550100 [state FL]
+//!        [language en] [tag name=value] [inactive]
+//! bid A buyer acme pays 30.00 [per_minute 30/6] [price {...}] [after 90] [vertical roofing] [states FL,GA] [areas 212,646]
+//!     [origins organic_inbound] [zips 33101] [languages es] [tag name=value] [criteria {...}] [modifier {...}]
+//!     [open mon 09:00-17:00] [holidays 12-25] [zone America/New_York] [concurrent 1] [daily_calls 2] [daily_spend 60.00]
+//!     [caps {...}] [group G] [priority 2] [weight 3] [skills tax,probate] [located 33101] [rings 20000] [lasts 600] [paused] [live]
+//! group G buyer acme {"limits":[...]}
+//! rules vertical roofing {"auction_type":"second_price"}     | rules seller leads {...} | rules number +18005550100 {...}
+//! deal D seller leads buyers acme,best floor 5.00 [first_look] [vertical roofing]
+//! at 0.0 call 1 from +12125550101 to +18005550100 [state FL] [zip 33101] [language es] [attested A] [tag name=value]
+//! at 0.0 ping 1 from +12125550101 to +18005550100 [for 10000] [as call]
+//! at 0.1 bids 1 A 12.00 [after 30] [at sip:x@127.0.0.1]       | says 1 A declined | bidding closed 1 | expired 1
 //! at 2.0 answered 1 attempt 1          | failed 1 attempt 1 busy | ring timeout 1 attempt 1
-//! at 9.5 caller hangs up 1             | target hangs up 1 | peer lost 1 | max duration 1 | shutdown 1
+//! at 9.5 caller hangs up 1             | target hangs up 1 | peer lost 1 | max duration 1 attempt 1 | shutdown 1
 //! at 9.5 recover 1 alive 8.0           (the exchange was last known to run at 8.0)
 //! at 1.0 deposit acme 25.00 ref-1      | pause A | resume A | suspend acme | activate acme
+//! at 1.0 set bid ... | set rules ... | set deal ... | set group ... | set number ...    (shows what it comes to)
 //! ```
 //!
-//! Times are seconds after the clock. Marketplace lines take effect where they stand.
+//! JSON has no spaces in it. Times are seconds after the clock. Marketplace lines take effect where they stand.
 
 use crate::render;
 use exchange::account::{Account, AccountKind, AccountStatus};
-use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price, State};
+use exchange::bid::caps::{CapGroup, Limit, Period};
+use exchange::bid::criteria::{TagRule, TagTest};
+use exchange::bid::live::{LiveAnswer, LiveBidder, LiveSaid, LiveVia};
+use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
 use exchange::book::Book;
-use exchange::call::{Arrival, FailureCause};
+use exchange::call::{Arrival, FailureCause, Stated};
 use exchange::call_flow;
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Command, Effect, Input};
-use exchange::id::{AccountId, BidProfileId, CallId};
+use exchange::id::{AccountId, BidProfileId, CallId, CapGroupId, DealId};
 use exchange::ledger::money::{Currency, Micros};
 use exchange::phone_number::CallerId;
+use exchange::ping::PingRequest;
 use exchange::policy::Policy;
 use exchange::schedule::{OpenHours, Schedule, ZoneName};
 use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
+use exchange::trading_rules::{Deal, ScopedRules};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -105,8 +117,10 @@ impl Script {
             }
             ["buyer", name, rest @ ..] => self.account(AccountKind::Buyer, name, rest),
             ["seller", name, rest @ ..] => self.account(AccountKind::Seller, name, rest),
-            ["number", number, rest @ ..] => self.number(number, rest),
-            ["bid", name, rest @ ..] => self.bid(name, rest),
+            ["number" | "bid" | "group" | "rules" | "deal", ..] => {
+                let command = self.setting(words)?;
+                self.quietly(command)
+            }
             ["at", seconds, rest @ ..] => {
                 let _ = writeln!(self.out, "> {line}");
                 let now = self.after(seconds)?;
@@ -145,7 +159,47 @@ impl Script {
         }
     }
 
-    fn number(&mut self, number: &str, rest: &[&str]) -> Outcome<()> {
+    /// A line that sets something, as a command.
+    fn setting(&mut self, words: &[&str]) -> Outcome<Command> {
+        match words {
+            ["number", number, rest @ ..] => self.number(number, rest),
+            ["bid", name, rest @ ..] => self.bid(name, rest),
+            ["group", name, "buyer", buyer, json] => {
+                let mut fields = json_object(json)?;
+                fields.insert("id".to_owned(), self.names.id(name).to_string().into());
+                fields.insert("buyer".to_owned(), self.names.id(buyer).to_string().into());
+                fields.insert("name".to_owned(), (*name).into());
+                let group: CapGroup = from_fields(fields)?;
+                Ok(Command::PutCapGroup { group })
+            }
+            ["rules", scope, of, json] => {
+                let of = if *scope == "seller" { self.names.id(of).to_string() } else { (*of).to_owned() };
+                let mut fields = json_object(json)?;
+                fields.insert("scope".to_owned(), serde_json::json!({ *scope: of }));
+                let rules: ScopedRules = from_fields(fields)?;
+                Ok(Command::PutTradingRules { rules: Box::new(rules) })
+            }
+            ["deal", name, rest @ ..] => {
+                let words = Words(rest);
+                let seller = words.after("seller").ok_or("a deal needs a seller")?;
+                let buyers = words.after("buyers").ok_or("a deal needs buyers")?;
+                let deal = Deal {
+                    id: DealId(self.names.id(name)),
+                    name: (*name).to_owned(),
+                    active: !words.0.contains(&"inactive"),
+                    seller: AccountId(self.names.id(seller)),
+                    vertical: words.after("vertical").map(str::to_owned),
+                    buyers: buyers.split(',').map(|buyer| AccountId(self.names.id(buyer))).collect(),
+                    floor_micros: words.micros("floor")?.unwrap_or_default(),
+                    first_look: words.0.contains(&"first_look"),
+                };
+                Ok(Command::PutDeal { deal })
+            }
+            _ => Err("nothing that can be set".to_owned()),
+        }
+    }
+
+    fn number(&mut self, number: &str, rest: &[&str]) -> Outcome<Command> {
         let words = Words(rest);
         let seller = words.after("seller").ok_or("a number needs a seller")?;
         let number = TrackingNumber {
@@ -155,54 +209,61 @@ impl Script {
             origin: words.parsed("origin")?.unwrap_or(CallOrigin::OrganicInbound),
             floor_micros: words.micros("floor")?.unwrap_or_default(),
             payout_basis_points: words.number("share")?.unwrap_or(7_000),
+            language: words.parsed("language")?,
             tags: words.tags(),
             active: !words.0.contains(&"inactive"),
         };
-        self.quietly(Command::PutTrackingNumber { number })
+        Ok(Command::PutTrackingNumber { number })
     }
 
-    fn bid(&mut self, name: &str, rest: &[&str]) -> Outcome<()> {
+    fn bid(&mut self, name: &str, rest: &[&str]) -> Outcome<Command> {
         let words = Words(rest);
-        let pays = words.micros("pays")?.ok_or("a bid needs a price")?;
-        let price = match words.after("per_minute").and_then(|increments| increments.split_once('/')) {
-            None => Price::PerCall { amount_micros: pays },
-            Some((first, next)) => Price::PerMinute {
-                rate_micros: pays,
-                first_increment_s: first.parse().map_err(|_| "bad increment")?,
-                next_increment_s: next.parse().map_err(|_| "bad increment")?,
-            },
-        };
+        let buyer = AccountId(self.names.id(words.after("buyer").ok_or("a bid needs a buyer")?));
+        let vertical = words.after("vertical").unwrap_or("roofing");
+        let destination = Destination::of(format!("sip:{}@127.0.0.1:5090", name.to_lowercase()));
+        let id = BidProfileId(self.names.id(name));
         let bid = BidProfile {
-            id: BidProfileId(self.names.id(name)),
-            buyer: AccountId(self.names.id(words.after("buyer").ok_or("a bid needs a buyer")?)),
             name: name.to_owned(),
             status: if words.0.contains(&"paused") { BidStatus::Paused } else { BidStatus::Active },
-            price,
+            modifiers: words.all("modifier").map(from_json).collect::<Outcome<_>>()?,
             conversion: Conversion { min_connected_s: words.number("after")?.unwrap_or(90) },
-            criteria: Criteria {
-                vertical: words.after("vertical").unwrap_or("roofing").to_owned(),
-                origins: words.listed("origins")?,
-                states: words.listed::<State, _>("states")?,
-                area_codes: words
-                    .after("areas")
-                    .map(|codes| codes.split(',').map(|code| code.parse().unwrap_or(0)).collect())
-                    .unwrap_or_default(),
-                tags: words.tags(),
-            },
+            criteria: words.criteria()?,
             schedule: words.schedule()?,
-            caps: Caps {
-                concurrent_calls: words.number("concurrent")?,
-                daily_calls: words.number("daily_calls")?,
-                daily_spend_micros: words.micros("daily_spend")?,
-            },
+            caps: self.caps(&words)?,
             priority: words.number("priority")?.unwrap_or(1),
-            destination: Destination {
-                sip_uris: vec![format!("sip:{}@127.0.0.1:5090", name.to_lowercase())],
-            },
+            weight: words.number("weight")?.unwrap_or(1),
+            skills: words
+                .after("skills")
+                .into_iter()
+                .flat_map(|list| list.split(','))
+                .map(str::to_owned)
+                .collect(),
+            location: words.parsed("located")?,
             ring_timeout_ms: words.number("rings")?,
             max_call_s: words.number("lasts")?,
+            live: words.0.contains(&"live").then(|| LiveBidder {
+                via: LiveVia::Connection,
+                timeout_ms: None,
+                requests_per_s: None,
+                in_flight_max: None,
+                caller: Default::default(),
+            }),
+            ..BidProfile::new(id, buyer, vertical, words.price()?, destination)
         };
-        self.quietly(Command::PutBidProfile { bid: Box::new(bid) })
+        Ok(Command::PutBidProfile { bid: Box::new(bid) })
+    }
+
+    fn caps(&mut self, words: &Words) -> Outcome<Caps> {
+        let mut caps: Caps = words.after("caps").map(from_json).transpose()?.unwrap_or_default();
+        if let Some(concurrent) = words.number("concurrent")? {
+            caps.concurrent_calls = Some(concurrent);
+        }
+        caps.limits.extend(words.number("daily_calls")?.map(|calls| Limit::calls(Period::Day, calls)));
+        caps.limits.extend(words.micros("daily_spend")?.map(|spend| Limit::spend(Period::Day, spend)));
+        if let Some(group) = words.after("group") {
+            caps.group = Some(CapGroupId(self.names.id(group)));
+        }
+        Ok(caps)
     }
 
     /// Applies a command that sets the scene, without rendering it.
@@ -214,13 +275,30 @@ impl Script {
         let attempt = |text: &str| text.parse::<u8>().map_err(|_| "not an attempt".to_owned());
         match *words {
             ["call", call, "from", caller, "to", called, ref rest @ ..] => {
-                let arrival = Arrival {
-                    called: called.parse().map_err(|error| format!("{error}"))?,
-                    caller: CallerId::from_user_part(caller),
-                    trunk: "carrier".to_owned(),
-                    stated_state: Words(rest).parsed("state")?,
+                self.step(call, Input::Arrived(arrival(caller, called, rest)?), now);
+            }
+            ["ping", call, "from", caller, "to", called, ref rest @ ..] => {
+                let arrival = arrival(caller, called, rest)?;
+                let expires_in_ms = Words(rest).number("for")?;
+                self.step(call, Input::Pinged(PingRequest { arrival, expires_in_ms }), now);
+            }
+            ["bids", call, bid, price, ref rest @ ..] => {
+                let words = Words(rest);
+                let said = LiveSaid::Bid {
+                    price_micros: price.parse().map_err(|error| format!("{error}"))?,
+                    min_connected_s: words.number("after")?,
+                    destination: words.after("at").map(Destination::of),
                 };
-                self.step(call, Input::Arrived(arrival), now);
+                self.live_answer(call, bid, said, now);
+            }
+            ["says", call, bid, reason] => {
+                self.live_answer(call, bid, LiveSaid::Nothing { reason: from_word(reason)? }, now);
+            }
+            ["bidding", "closed", call] => self.step(call, Input::BiddingClosed, now),
+            ["expired", call] => self.step(call, Input::ReservationExpired, now),
+            ["set", ref rest @ ..] => {
+                let command = self.setting(rest)?;
+                self.command(command, now);
             }
             ["answered", call, "attempt", number] => {
                 self.step(call, Input::TargetAnswered { attempt: attempt(number)? }, now);
@@ -239,7 +317,9 @@ impl Script {
             ["caller", "hangs", "up", call] => self.step(call, Input::CallerHungUp, now),
             ["target", "hangs", "up", call] => self.step(call, Input::TargetHungUp, now),
             ["peer", "lost", call] => self.step(call, Input::PeerLost, now),
-            ["max", "duration", call] => self.step(call, Input::MaxDurationReached, now),
+            ["max", "duration", call, "attempt", number] => {
+                self.step(call, Input::MaxDurationReached { attempt: attempt(number)? }, now);
+            }
             ["shutdown", call] => self.step(call, Input::ShutDown, now),
             ["recover", call, "alive", seconds] => {
                 let last_alive_at = self.after(seconds)?;
@@ -258,6 +338,11 @@ impl Script {
             _ => return Err("nothing that can happen".to_owned()),
         }
         Ok(())
+    }
+
+    fn live_answer(&mut self, call: &str, bid: &str, said: LiveSaid, now: Timestamp) {
+        let bid = BidProfileId(self.names.id(bid));
+        self.step(call, Input::BidAnswered(LiveAnswer { bid, said }), now);
     }
 
     fn bid_status(&mut self, bid: &str, status: BidStatus, now: Timestamp) {
@@ -313,6 +398,34 @@ fn set_policy(policy: &mut Policy, name: &str, value: &str) -> Outcome<()> {
     Ok(())
 }
 
+fn arrival(caller: &str, called: &str, rest: &[&str]) -> Outcome<Arrival> {
+    let words = Words(rest);
+    Ok(Arrival {
+        called: called.parse().map_err(|error| format!("{error}"))?,
+        caller: CallerId::from_user_part(caller),
+        trunk: "carrier".to_owned(),
+        stated: Stated {
+            state: words.parsed("state")?,
+            zip: words.parsed("zip")?,
+            language: words.parsed("language")?,
+            attestation: words.parsed("attested")?,
+            tags: words.tags(),
+        },
+    })
+}
+
+fn json_object(text: &str) -> Outcome<serde_json::Map<String, serde_json::Value>> {
+    from_json(text)
+}
+
+fn from_json<T: DeserializeOwned>(text: &str) -> Outcome<T> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+fn from_fields<T: DeserializeOwned>(fields: serde_json::Map<String, serde_json::Value>) -> Outcome<T> {
+    serde_json::from_value(fields.into()).map_err(|error| error.to_string())
+}
+
 /// The rest of a line: names, each followed by its value.
 struct Words<'a>(&'a [&'a str]);
 
@@ -320,6 +433,47 @@ impl<'a> Words<'a> {
     fn after(&self, name: &str) -> Option<&'a str> {
         let place = self.0.iter().position(|word| *word == name)?;
         self.0.get(place + 1).copied()
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0.windows(2).filter(move |pair| pair[0] == name).map(|pair| pair[1])
+    }
+
+    fn price(&self) -> Outcome<Price> {
+        if let Some(json) = self.after("price") {
+            return from_json(json);
+        }
+        let pays = self.micros("pays")?.ok_or("a bid needs a price")?;
+        match self.after("per_minute").and_then(|increments| increments.split_once('/')) {
+            None => Ok(Price::PerCall { amount_micros: pays }),
+            Some((first, next)) => Ok(Price::PerMinute {
+                rate_micros: pays,
+                first_increment_s: first.parse().map_err(|_| "bad increment")?,
+                next_increment_s: next.parse().map_err(|_| "bad increment")?,
+            }),
+        }
+    }
+
+    fn criteria(&self) -> Outcome<Criteria> {
+        let given: Option<Criteria> = self.after("criteria").map(from_json).transpose()?;
+        let equals = self.tags().into_iter().map(|(name, value)| TagRule {
+            name,
+            is: TagTest::Equals(value),
+            not: false,
+        });
+        let mut criteria = Criteria {
+            origins: self.listed("origins")?,
+            states: self.listed("states")?,
+            area_codes: self
+                .after("areas")
+                .map(|codes| codes.split(',').map(|code| code.parse().unwrap_or(0)).collect())
+                .unwrap_or_default(),
+            zips: self.listed("zips")?,
+            languages: self.listed("languages")?,
+            ..given.unwrap_or_default()
+        };
+        criteria.tags.extend(equals);
+        Ok(criteria)
     }
 
     fn micros(&self, name: &str) -> Outcome<Option<Micros>> {
@@ -351,7 +505,8 @@ impl<'a> Words<'a> {
             Ok(OpenHours { day: from_word(words[1])?, from: from_word(from)?, to: from_word(to)? })
         });
         let hours = hours.collect::<Outcome<Vec<_>>>()?;
-        Ok(Schedule { time_zone: self.parsed("zone")?.unwrap_or_default(), hours })
+        let holidays = self.listed("holidays")?;
+        Ok(Schedule { time_zone: self.parsed("zone")?.unwrap_or_default(), hours, holidays })
     }
 }
 

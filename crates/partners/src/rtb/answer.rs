@@ -101,6 +101,7 @@ mod tests {
         understand(&answer, mapping, Micros::units(100))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands beside the reasons why there is no bid")]
     fn bid_of(price_micros: i64) -> Result<LiveSaid, NoLiveBid> {
         let price_micros = Micros(price_micros);
         Ok(LiveSaid::Bid { price_micros, min_connected_s: None, destination: None })

@@ -9,6 +9,7 @@ use super::{notice, request};
 use exchange::bid::live::{BidNotice, BidRequest, HttpTarget, LiveAnswer, LiveSaid, LiveVia, NoLiveBid};
 use exchange::id::BidProfileId;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
@@ -23,6 +24,13 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub struct RtbClient {
     inner: Arc<Inner>,
     runtime: Handle,
+}
+
+/// Says that it is one, and nothing of the key in it.
+impl fmt::Debug for RtbClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RtbClient").finish_non_exhaustive()
+    }
 }
 
 struct Inner {
