@@ -22,6 +22,7 @@ pub mod trunks;
 pub mod hosts;
 pub mod config;
 mod signalling;
+mod stated;
 mod admission;
 mod bridge;
 pub mod stack;

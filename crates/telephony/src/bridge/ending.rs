@@ -50,6 +50,7 @@ impl Ending {
                 let reason = format!("SIP;cause={sip_status};text=\"Target rejected the call\"");
                 Self { status: 480, reason, retry_after: false }
             }
+            FailureCause::HungUpEarly { .. } => Self::new(480, 16, "Target hung up"),
             FailureCause::NoLongerEligible => Self::new(480, 34, "No bidder left"),
         }
     }

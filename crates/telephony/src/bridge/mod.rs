@@ -166,8 +166,14 @@ impl Bridge {
                 let ending = Ending::of(reason, &cx.config);
                 self.end(&ending, cx, now);
             }
-            // The engine keeps these timers itself.
-            Action::StartRingTimer { .. } | Action::StartDurationTimer { .. } => {}
+            // The engine keeps these timers itself, and bidding is no business of the line.
+            Action::StartRingTimer { .. }
+            | Action::StartDurationTimer { .. }
+            | Action::StartBiddingTimer { .. }
+            | Action::StartReservationTimer { .. }
+            | Action::RequestBid(_)
+            | Action::NotifyBidder(_)
+            | Action::AnswerPing(_) => {}
         }
     }
 
