@@ -16,6 +16,7 @@ pub mod parse;
 pub mod framing;
 pub mod transaction;
 pub mod body;
+mod session_description;
 pub mod dialog;
 pub mod session_timer;
 pub mod trunks;

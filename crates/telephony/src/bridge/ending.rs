@@ -60,6 +60,12 @@ impl Ending {
         Self::new(408, 102, "Recovery on timer expiry")
     }
 
+    /// The caller refused the session with another target.
+    pub(crate) fn move_refused(sip_status: u16) -> Self {
+        let reason = format!("SIP;cause={sip_status};text=\"Caller refused the new session\"");
+        Self { status: 480, reason, retry_after: false }
+    }
+
     /// Too much to do.
     pub(crate) fn overloaded() -> Self {
         Self::new(503, 42, "Exchange is overloaded")
