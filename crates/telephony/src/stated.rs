@@ -54,7 +54,7 @@ fn read_language(text: &str) -> Option<Language> {
     Language::try_from(language.to_ascii_lowercase()).ok()
 }
 
-/// The carrier's own word, `P-Attestation-Indicator` (as Cisco and Ribbon write what the PASSporT said); else `verstat` of
+/// The carrier's own word, `P-Attestation-Indicator` (as Cisco and Ribbon write what the signed `PASSporT` said); else `verstat` of
 /// the asserted identity or of `From` (3GPP TS 24.229 section 7.2A.20, ATIS-1000074). A failed check attests nothing.
 fn read_attestation(headers: &Headers) -> Option<Attestation> {
     match said_once(headers, Name::PAttestationIndicator).and_then(read_level) {
@@ -126,7 +126,9 @@ mod tests {
     use super::*;
     use exchange::bid::criteria::Attestation::{A, B, C};
 
-    fn stated(fields: &[(&str, &str)]) -> Stated {
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+
+    fn stated(fields: Fields<'_>) -> Stated {
         let mut headers = Headers::default();
         for (name, value) in fields {
             match Name::read(name) {
@@ -169,7 +171,7 @@ mod tests {
     fn attestation_is_the_carriers_word_or_the_check_of_the_number() {
         const INDICATOR: &str = "P-Attestation-Indicator";
         const ASSERTED: &str = "P-Asserted-Identity";
-        let cases: [(&[(&str, &str)], Option<Attestation>); 15] = [
+        let cases: [(Fields<'_>, Option<Attestation>); 15] = [
             (&[(INDICATOR, "A")], Some(A)),
             (&[(INDICATOR, "B"), (ASSERTED, "<tel:+1;verstat=TN-Validation-Passed>")], Some(B)),
             (&[(INDICATOR, "D"), (ASSERTED, "<tel:+1;verstat=TN-Validation-Passed-C>")], Some(C)),
