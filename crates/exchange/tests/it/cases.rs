@@ -13,7 +13,7 @@ const DIVIDER: &str = "---\n";
 fn every_case_comes_out_as_written() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
     let files = cases_in(&folder);
-    assert!(files.len() >= 80, "only {} cases found in {}", files.len(), folder.display());
+    assert!(files.len() >= 150, "only {} cases found in {}", files.len(), folder.display());
     let failures: Vec<String> = files.iter().filter_map(|path| check(path, &folder)).collect();
     assert!(
         failures.is_empty(),
