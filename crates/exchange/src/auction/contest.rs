@@ -11,6 +11,7 @@ use crate::call::Planned;
 use crate::id::{AccountId, BidProfileId, DealId};
 use crate::ledger::money::Micros;
 use crate::routing::{self, Algorithm, Contender, RoutedCall};
+use crate::trading_rules::TradingRules;
 
 /// How many of the best bids are looked at where more than the best few matter: the runner-up of another buyer, weights, shares,
 /// distances.
@@ -99,18 +100,36 @@ pub fn hold(
     let mut considered = index.considered(call, &found);
     let mut clocks = index.clocks(market.now);
     let mut entrants = standing_entrants(index, call, market, &found, &mut clocks);
-    let live = live_entrants(index, call, market, answers, &mut entrants, &mut clocks);
-    if let Again::Never(bid) = again {
-        let before = entrants.len();
-        entrants.retain(|entrant| entrant.bid != bid);
-        if entrants.len() < before {
-            *considered.refused.entry(Refusal::Duplicate).or_default() += 1;
+    let mut live = live_entrants(index, call, market, answers, &mut entrants, &mut clocks);
+    if let Again::Never(bid) = again
+        && let Some(place) = entrants.iter().position(|entrant| entrant.bid == bid)
+    {
+        entrants.swap_remove(place);
+        match live.iter_mut().find(|said| said.bid == bid) {
+            Some(said) => said.refused = Some(Refusal::Duplicate),
+            None => *considered.refused.entry(Refusal::Duplicate).or_default() += 1,
         }
     }
     entrants.sort_unstable_by_key(Entrant::rank);
     let order = order(index, call, market, &entrants, again);
     let turn = turn(index, call, market, &entrants, &order);
-    Contest { turn, ..conclude(index, call, market, &entrants, &order, considered, live, places) }
+    let contest = conclude(index, call, market, &entrants, &order, considered, live, places);
+    let contest = if again == Again::No { contest } else { without_price_to_win(contest, again) };
+    Contest { turn, ..contest }
+}
+
+/// Where the target of the caller's last call went first whatever the others offered, no price would have won.
+fn without_price_to_win(mut contest: Contest, again: Again) -> Contest {
+    let goes_first = contest.plan.first().is_some_and(|winner| again == Again::First(winner.bid));
+    if goes_first {
+        contest.receipt.lost.iter_mut().for_each(|loss| loss.min_to_win_micros = None);
+        for (_, result) in &mut contest.notices {
+            if let BidResult::Lost { min_to_win_micros, .. } = result {
+                *min_to_win_micros = None;
+            }
+        }
+    }
+    contest
 }
 
 fn turn(
@@ -281,7 +300,10 @@ fn conclude(
     let kept = losers.enumerate().filter(|(place, loser)| *place < LOSSES_MAX || loser.live.is_some());
     let mut lost: Vec<Loss> =
         kept.filter_map(|(_, loser)| winner.map(|winner| loss(loser, winner, call))).collect();
-    lost.extend(live.iter().filter_map(|said| refused_loss(said, winner, call)));
+    lost.extend(live.iter().filter_map(|said| {
+        let quality = index.slot(said.bid).map(|slot| market.usages.record(slot).quality());
+        refused_loss(said, winner, call, quality.unwrap_or_default())
+    }));
     let notices = notices(&live, placed.first().copied(), &lost);
     let plan = placed
         .iter()
@@ -336,34 +358,42 @@ fn ranked(entrant: &Entrant, price: Price, call: &CallFacts, market: &Market) ->
 /// certain.
 fn loss(loser: &Entrant, winner: &Entrant, call: &CallFacts) -> Loss {
     let beaten_by_deal = winner.has_first_look() && !loser.has_first_look();
-    let by_price = call.rules.algorithm == Algorithm::HighestBid
-        && call.rules.auction_type != AuctionType::FixedPrice
-        && !beaten_by_deal;
+    let by_price = goes_by_price(&call.rules) && !beaten_by_deal;
     Loss {
         bid: loser.bid,
         buyer: loser.buyer,
         reason: if beaten_by_deal { LossReason::LostToDeal } else { LossReason::LostToHigherBid },
         min_to_win_micros: by_price
-            .then(|| needed_to_score(winner.offer.score, Micros(1), loser, &call.rules)),
+            .then(|| needed_to_score(winner.offer.score, Micros(1), loser.offer.quality, &call.rules)),
     }
 }
 
+/// Whether a higher price gets a better place.
+fn goes_by_price(rules: &TradingRules) -> bool {
+    rules.algorithm == Algorithm::HighestBid && rules.auction_type != AuctionType::FixedPrice
+}
+
 /// The loss of a live bid that was refused.
-fn refused_loss(said: &LiveReceipt, winner: Option<&Entrant>, call: &CallFacts) -> Option<Loss> {
+fn refused_loss(
+    said: &LiveReceipt,
+    winner: Option<&Entrant>,
+    call: &CallFacts,
+    quality: u16,
+) -> Option<Loss> {
+    let deal = call.deal_of(said.buyer);
     let (reason, floor) = match said.refused? {
         Refusal::BelowFloor => (LossReason::BelowFloor, Some(call.floor)),
-        Refusal::BelowDealFloor => {
-            (LossReason::BelowDealFloor, call.deal_of(said.buyer).map(|deal| deal.floor_micros))
-        }
+        Refusal::BelowDealFloor => (LossReason::BelowDealFloor, deal.map(|deal| deal.floor_micros)),
         _ => (LossReason::NotEligible, None),
     };
-    let to_beat = winner.map_or(Micros::ZERO, |winner| Micros(winner.offer.score.0.saturating_add(1)));
-    Some(Loss {
-        bid: said.bid,
-        buyer: said.buyer,
-        reason,
-        min_to_win_micros: floor.map(|floor| floor.max(to_beat)),
-    })
+    let to_beat = match winner {
+        None => Some(Micros::ZERO),
+        Some(winner) if winner.has_first_look() && !deal.is_some_and(|deal| deal.first_look) => None,
+        Some(winner) => goes_by_price(&call.rules)
+            .then(|| needed_to_score(winner.offer.score, Micros(1), quality, &call.rules)),
+    };
+    let min_to_win_micros = floor.zip(to_beat).map(|(floor, to_beat)| floor.max(to_beat));
+    Some(Loss { bid: said.bid, buyer: said.buyer, reason, min_to_win_micros })
 }
 
 fn notices(
