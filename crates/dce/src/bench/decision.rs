@@ -3,15 +3,19 @@
 
 use super::percentiles::Percentiles;
 use exchange::account::{Account, AccountKind, AccountStatus};
-use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price, State};
+use exchange::auction::matching::Offer;
+use exchange::bid::caps::{Limit, Period};
+use exchange::bid::criteria::{TagRule, TagTest};
+use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
 use exchange::book::Book;
-use exchange::call::{Arrival, Call};
+use exchange::call::{Arrival, Call, Stated};
 use exchange::call_flow;
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Command, Effect, Input, Record};
 use exchange::id::{AccountId, BidProfileId, CallId};
 use exchange::ledger::money::{Currency, Micros};
 use exchange::phone_number::{CallerId, PhoneNumber};
+use exchange::place::State;
 use exchange::policy::Policy;
 use exchange::schedule::{Day, MinuteOfDay, OpenHours, Schedule, ZoneName};
 use exchange::snapshot::Snapshot;

@@ -5,7 +5,7 @@ use super::disk::Disk;
 use super::market::{self, CALLED};
 use super::network::Network;
 use engine::{Decided, Owner};
-use exchange::call::{CallState, Outcome};
+use exchange::call::{CallState, Outcome, Stated};
 use exchange::compliance::screening::Screening;
 use exchange::effect::Command;
 use exchange::id::CallId;
