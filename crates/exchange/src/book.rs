@@ -255,12 +255,15 @@ impl Book {
             Command::SetBidStatus { bid, status } => {
                 let standing = self.bids.get(bid).ok_or(CommandRefused::NotFound("bid profile"))?;
                 let changed = BidProfile { status, ..standing.profile.clone() };
+                let mut effects = self.place(changed, now);
                 if status == BidStatus::Active
                     && let Some(slot) = self.bids.slot(bid)
+                    && self.usages.record_mut(slot).wake()
                 {
-                    self.usages.record_mut(slot).wake();
+                    let usage = Box::new(self.usages.of_bid(slot, bid));
+                    effects.push(Effect::Record(Record::Usage(usage)));
                 }
-                Ok(self.place(changed, now))
+                Ok(effects)
             }
             Command::PutCapGroup { group } => self.put_cap_group(group, now),
             Command::PutTradingRules { rules } => self.put_trading_rules(*rules, now),

@@ -301,6 +301,22 @@ pub enum EndedBy {
     Crash,
 }
 
+impl Stated {
+    /// What is stated here, else what was stated earlier. Attestation is the carrier's word about one call: it is not carried
+    /// over.
+    fn or(&self, earlier: &Self) -> Self {
+        let mut tags = earlier.tags.clone();
+        tags.extend(self.tags.clone());
+        Self {
+            state: self.state.or(earlier.state),
+            zip: self.zip.or(earlier.zip),
+            language: self.language.or(earlier.language),
+            attestation: self.attestation,
+            tags,
+        }
+    }
+}
+
 impl Call {
     /// A call as it arrives, on the terms its tracking number has at this moment.
     pub fn received(id: CallId, arrival: Arrival, number: &TrackingNumber, now: Timestamp) -> Self {
@@ -318,6 +334,18 @@ impl Call {
             is_ping: false,
             failed_attempts: Vec::new(),
             state: CallState::Received,
+        }
+    }
+
+    /// The call that a ping announced: on the commercial terms the ping was answered on, and with what the ping said of the
+    /// consumer where the call itself is silent.
+    pub(crate) fn announced_by(&self, ping: &Self) -> Self {
+        Self {
+            stated: self.stated.or(&ping.stated),
+            vertical: ping.vertical.clone(),
+            origin: ping.origin,
+            payout_basis_points: ping.payout_basis_points,
+            ..self.clone()
         }
     }
 

@@ -14,7 +14,7 @@
 use crate::auction::contest::{Contest, hold};
 use crate::auction::matching::{CallFacts, Refusal, standing_refusal};
 use crate::auction::receipt::{AuctionReceipt, Receipt, Versions};
-use crate::bid::live::{BidNotice, BidRequest, LiveAnswer, LiveSaid};
+use crate::bid::live::{BidNotice, BidRequest, LiveAnswer, LiveSaid, NoLiveBid};
 use crate::book::Book;
 use crate::call::{
     Arrival, Attempt, Call, CallState, EndedBy, FailedAttempt, FailureCause, Outcome, Planned,
@@ -143,9 +143,13 @@ fn arrive(book: &mut Book, id: CallId, arrival: Arrival, now: Timestamp) -> Vec<
         return out.decided;
     };
     let call = Call::received(id, arrival, number, now);
+    let (call, reserved) = match book.reservation(&call, now) {
+        Some(ping) => (call.announced_by(ping), Some(ping.id)),
+        None => (call, None),
+    };
     let Some((call, screening)) = screen(book, call, &mut out) else { return out.decided };
-    match book.reservation(&call, now).map(|reserved| reserved.id) {
-        Some(reserved) => redeem(book, call, screening, reserved, &mut out),
+    match reserved {
+        Some(ping) => redeem(book, call, screening, ping, &mut out),
         None => auction(book, call, screening, None, &mut out),
     }
     out.decided
@@ -251,7 +255,9 @@ fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> 
         let profile = &standing.profile;
         let Some(bidder) = &profile.live else { continue };
         let hold = profile.price.most(standing.max_call_s);
-        let takes = profile.criteria.refusal(facts).is_none()
+        let floor_micros = facts.deal_of(profile.buyer).map_or(facts.floor, |deal| deal.floor_micros);
+        let takes = floor_micros <= profile.price.amount()
+            && profile.criteria.refusal(facts).is_none()
             && standing_refusal(*slot, standing, hold, facts, &market, &mut clocks).is_none();
         if !takes {
             continue;
@@ -263,7 +269,7 @@ fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> 
             deadline_ms: bidder.timeout_ms.map_or(facts.rules.bidding_deadline_ms, |timeout_ms| {
                 timeout_ms.min(facts.rules.bidding_deadline_ms)
             }),
-            floor_micros: facts.deal_of(profile.buyer).map_or(facts.floor, |deal| deal.floor_micros),
+            floor_micros,
             most_micros: profile.price.amount(),
             currency: facts.currency,
             vertical: call.vertical.clone(),
@@ -298,11 +304,15 @@ fn while_bidding(book: &mut Book, call: Call, mut asking: Asking, input: Input, 
             let awaited = asking.awaited.iter().position(|bid| *bid == answer.bid);
             if let Some(place) = awaited {
                 asking.awaited.swap_remove(place);
-                tell_live_bid(book, &answer, out);
-                asking.answers.push(answer);
+                asking.answers.push(answered(book, answer, out));
             }
         }
-        Input::BiddingClosed => asking.awaited.clear(),
+        Input::BiddingClosed => {
+            for bid in std::mem::take(&mut asking.awaited) {
+                let late = LiveAnswer { bid, said: LiveSaid::Nothing { reason: NoLiveBid::TimedOut } };
+                asking.answers.push(answered(book, late, out));
+            }
+        }
         Input::CallerHungUp | Input::PeerLost => {
             end(call, Outcome::Abandoned, out);
             out.act(Action::EndCall { reason: EndReason::Abandoned });
@@ -327,15 +337,24 @@ fn while_bidding(book: &mut Book, call: Call, mut asking: Asking, input: Input, 
     }
 }
 
-fn tell_live_bid(book: &Book, answer: &LiveAnswer, out: &mut Effects) {
+/// Tells of an answer, and takes it for what it is: a price above the most its profile allows, or a buffer that no call can
+/// reach, is no bid.
+fn answered(book: &Book, answer: LiveAnswer, out: &mut Effects) -> LiveAnswer {
     let bid = answer.bid;
-    match answer.said {
-        LiveSaid::Bid { price_micros, .. } => {
-            let Some(buyer) = book.bids.get(bid).map(|standing| standing.profile.buyer) else { return };
+    let reason = match (&answer.said, book.bids.get(bid)) {
+        (LiveSaid::Bid { price_micros, min_connected_s, .. }, Some(standing))
+            if (Micros(1)..=standing.profile.price.amount()).contains(price_micros)
+                && min_connected_s.is_none_or(|buffer_s| buffer_s <= standing.max_call_s) =>
+        {
+            let (buyer, price_micros) = (standing.profile.buyer, *price_micros);
             out.tell(Fact::LiveBidPlaced { bid, buyer, price_micros });
+            return answer;
         }
-        LiveSaid::Nothing { reason } => out.tell(Fact::LiveBidMissed { bid, reason }),
-    }
+        (LiveSaid::Bid { .. }, _) => NoLiveBid::Garbled,
+        (LiveSaid::Nothing { reason }, _) => *reason,
+    };
+    out.tell(Fact::LiveBidMissed { bid, reason });
+    LiveAnswer { bid, said: LiveSaid::Nothing { reason } }
 }
 
 /// Clears the auction and acts on it: ring the winner, or reserve it for the call that a ping announced. `sold` is what a
@@ -373,12 +392,13 @@ fn decide(
         plan.retain(|other| other.bid != planned.bid);
         plan.insert(0, planned);
         plan.truncate(places);
-    }
-    if let Some((slot, turn)) = turn {
+    } else if let Some((slot, turn)) = turn {
+        // A call that a ping sold has had its turn then.
         book.usages.record_mut(slot).took_turn(turn);
     }
     tell_decision(&receipt, &plan, out);
-    let closest = receipt.refused.keys().max().copied();
+    let live_refused = receipt.live.iter().filter_map(|said| said.refused);
+    let closest = receipt.refused.keys().copied().chain(live_refused).max();
     out.receipt(screening, Some(receipt));
 
     if plan.is_empty() {
@@ -391,12 +411,14 @@ fn decide(
 }
 
 fn tell_decision(receipt: &AuctionReceipt, plan: &[Planned], out: &mut Effects) {
+    let winner = plan.first();
+    let ranked = winner.and_then(|winner| receipt.ranking.iter().find(|ranked| ranked.bid == winner.bid));
     out.tell(Fact::AuctionCompleted {
         auction_type: receipt.auction_type,
         considered: receipt.considered,
         ranked: count(receipt.ranking.len()),
-        winner: receipt.ranking.first().map(|ranked| ranked.bid),
-        expected_micros: receipt.ranking.first().map(|ranked| ranked.expected_micros),
+        winner: winner.map(|planned| planned.bid),
+        expected_micros: ranked.map(|ranked| ranked.expected_micros),
         lost: receipt.lost.clone(),
     });
     let plan = plan.iter().map(|planned| planned.bid).collect();
@@ -684,8 +706,8 @@ fn give_up(
     reason: Option<EndReason>,
     out: &mut Effects,
 ) {
-    if call.is_ping
-        && let Some(caller) = call.caller.number()
+    if let Some(caller) = call.caller.number()
+        && book.reservations.get(&(call.called, caller)) == Some(&call.id)
     {
         book.reservations.remove(&(call.called, caller));
     }

@@ -189,10 +189,12 @@ impl TrackRecord {
         self.rests_until.is_some_and(|until| until <= now)
     }
 
-    /// Ends its rest, and forgets what earned it.
-    pub fn wake(&mut self) {
+    /// Ends its rest, and forgets what earned it. Whether there was anything to end or to forget.
+    pub fn wake(&mut self) -> bool {
+        let changes = self.rests_until.is_some() || !self.unanswered_at.is_empty();
         self.rests_until = None;
         self.unanswered_at.clear();
+        changes
     }
 
     /// Its quality, 100 to 1,000, as auctions weigh prices with it:

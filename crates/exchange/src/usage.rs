@@ -149,7 +149,9 @@ impl InUse {
         if number > taken.number { Taken { number, ..Taken::default() } } else { taken }
     }
 
-    fn take(&mut self, periods: Periods, hold: Micros) {
+    /// One call more. Returns the periods it was counted in: later ones than asked for where the clock stepped back, so that
+    /// these get it back.
+    fn take(&mut self, periods: Periods, hold: Micros) -> Periods {
         let numbers = periods.numbers();
         self.concurrent_calls += 1;
         for period in 0..numbers.len() {
@@ -161,6 +163,8 @@ impl InUse {
                 spend_micros: Micros(taken.spend_micros.0.saturating_add(hold.0)),
             };
         }
+        let [hour, day, week, month, _] = self.taken.map(|taken| taken.number);
+        Periods { hour, day, week, month }
     }
 
     /// One call fewer; figures change only in the periods that it was counted in and that still last.
@@ -303,7 +307,7 @@ impl Usages {
         }
     }
 
-    /// Takes room for a call; the caller has checked. Also says whose usage changed.
+    /// Takes room for a call; the caller has checked. Also says which periods of whose usage changed.
     pub fn take(
         &mut self,
         slot: usize,
@@ -312,13 +316,11 @@ impl Usages {
         hold: Micros,
         now: Timestamp,
     ) -> Counted {
-        let periods = Periods::at(local);
-        self.bids[slot].take(periods, hold);
+        let periods = self.bids[slot].take(Periods::at(local), hold);
         let group = bid.caps.group.and_then(|id| {
             let group = self.groups.get_mut(&id)?;
             let periods = Periods::at(&LocalTime::at(now, &group.time_zone));
-            group.in_use.take(periods, hold);
-            Some((id, periods))
+            Some((id, group.in_use.take(periods, hold)))
         });
         Counted { bid: periods, group }
     }

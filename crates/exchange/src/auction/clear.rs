@@ -35,7 +35,8 @@ pub fn cleared(entrant: &Entrant, all: &[Entrant], floor: Micros, rules: &Tradin
         AuctionType::FixedPrice => own,
         AuctionType::SecondPrice => {
             let needed = runner_up(entrant, all).map_or(Micros::ZERO, |runner_up| {
-                needed_to_score(runner_up.offer.score, rules.increment_micros, entrant, rules)
+                let quality = entrant.offer.quality;
+                needed_to_score(runner_up.offer.score, rules.increment_micros, quality, rules)
             });
             needed.max(floor)
         }
@@ -53,10 +54,11 @@ fn runner_up<'a>(entrant: &Entrant, all: &'a [Entrant]) -> Option<&'a Entrant> {
     rivals.min_by_key(|other| other.rank())
 }
 
-/// What an entrant must be expected to bring for its score to be `more` than another's, rounded up to whole micro-units.
-pub fn needed_to_score(score: Micros, more: Micros, entrant: &Entrant, rules: &TradingRules) -> Micros {
+/// What a bid of this quality must be expected to bring for its score to be `more` than another's, rounded up to whole
+/// micro-units.
+pub fn needed_to_score(score: Micros, more: Micros, quality: u16, rules: &TradingRules) -> Micros {
     let score = i128::from(score.0) + i128::from(more.0);
-    let quality = if rules.quality_adjusted { i128::from(entrant.offer.quality.max(1)) } else { 1_000 };
+    let quality = if rules.quality_adjusted { i128::from(quality.max(1)) } else { 1_000 };
     let needed = (score * 1_000 + quality - 1) / quality;
     Micros(i64::try_from(needed).unwrap_or(i64::MAX))
 }

@@ -1,7 +1,8 @@
 //! The contest for one call: who enters, in which order they go, what each pays, and what the losers are told.
 
+use crate::auction::board::Rank;
 use crate::auction::clear::{AuctionType, cleared, needed_to_score};
-use crate::auction::index::{BidIndex, Found, Rank};
+use crate::auction::index::{BidIndex, Considered, Found};
 use crate::auction::matching::{CallFacts, Market, Offer, Refusal, WallClocks, offer, priced_offer};
 use crate::auction::receipt::{AuctionReceipt, LiveReceipt, Loss, RankedBid};
 use crate::bid::live::{BidResult, LiveAnswer, LiveSaid, LossReason};
@@ -10,7 +11,7 @@ use crate::call::Planned;
 use crate::id::{AccountId, BidProfileId, DealId};
 use crate::ledger::money::Micros;
 use crate::routing::{self, Algorithm, Contender, RoutedCall};
-use std::cmp::Reverse;
+use crate::trading_rules::TradingRules;
 
 /// How many of the best bids are looked at where more than the best few matter: the runner-up of another buyer, weights, shares,
 /// distances.
@@ -53,7 +54,7 @@ impl Entrant {
 
     /// Its place by score alone.
     pub fn rank(&self) -> Rank {
-        (Reverse(self.offer.score), self.priority, self.bid)
+        Rank { price: self.offer.score.0, priority: self.priority, id: self.bid.0.as_u128() }
     }
 }
 
@@ -95,21 +96,40 @@ pub fn hold(
         && rules.auction_type == AuctionType::FirstPrice
         && again == Again::No;
     let wanted = if only_the_best_matter { places } else { POOL.max(places) };
-    let mut found = index.search(call, market, wanted);
+    let found = index.search(call, market, wanted);
+    let mut considered = index.considered(call, &found);
     let mut clocks = index.clocks(market.now);
-    let mut entrants = standing_entrants(index, call, market, &mut found, &mut clocks);
-    let live = live_entrants(index, call, market, answers, &mut entrants, &mut clocks);
-    if let Again::Never(bid) = again {
-        let before = entrants.len();
-        entrants.retain(|entrant| entrant.bid != bid);
-        if entrants.len() < before {
-            *found.refused.entry(Refusal::Duplicate).or_default() += 1;
+    let mut entrants = standing_entrants(index, call, market, &found, &mut clocks);
+    let mut live = live_entrants(index, call, market, answers, &mut entrants, &mut clocks);
+    if let Again::Never(bid) = again
+        && let Some(place) = entrants.iter().position(|entrant| entrant.bid == bid)
+    {
+        entrants.swap_remove(place);
+        match live.iter_mut().find(|said| said.bid == bid) {
+            Some(said) => said.refused = Some(Refusal::Duplicate),
+            None => *considered.refused.entry(Refusal::Duplicate).or_default() += 1,
         }
     }
     entrants.sort_unstable_by_key(Entrant::rank);
     let order = order(index, call, market, &entrants, again);
     let turn = turn(index, call, market, &entrants, &order);
-    Contest { turn, ..conclude(index, call, market, &entrants, &order, found, live, places) }
+    let contest = conclude(index, call, market, &entrants, &order, considered, live, places);
+    let contest = if again == Again::No { contest } else { without_price_to_win(contest, again) };
+    Contest { turn, ..contest }
+}
+
+/// Where the target of the caller's last call went first whatever the others offered, no price would have won.
+fn without_price_to_win(mut contest: Contest, again: Again) -> Contest {
+    let goes_first = contest.plan.first().is_some_and(|winner| again == Again::First(winner.bid));
+    if goes_first {
+        contest.receipt.lost.iter_mut().for_each(|loss| loss.min_to_win_micros = None);
+        for (_, result) in &mut contest.notices {
+            if let BidResult::Lost { min_to_win_micros, .. } = result {
+                *min_to_win_micros = None;
+            }
+        }
+    }
+    contest
 }
 
 fn turn(
@@ -129,7 +149,7 @@ fn standing_entrants(
     index: &BidIndex,
     call: &CallFacts,
     market: &Market,
-    found: &mut Found,
+    found: &Found,
     clocks: &mut WallClocks,
 ) -> Vec<Entrant> {
     let mut entrants: Vec<Entrant> =
@@ -261,7 +281,7 @@ fn conclude(
     market: &Market,
     entrants: &[Entrant],
     order: &[usize],
-    found: Found,
+    considered: Considered,
     live: Vec<LiveReceipt>,
     places: usize,
 ) -> Contest {
@@ -280,7 +300,10 @@ fn conclude(
     let kept = losers.enumerate().filter(|(place, loser)| *place < LOSSES_MAX || loser.live.is_some());
     let mut lost: Vec<Loss> =
         kept.filter_map(|(_, loser)| winner.map(|winner| loss(loser, winner, call))).collect();
-    lost.extend(live.iter().filter_map(|said| refused_loss(said, winner, call)));
+    lost.extend(live.iter().filter_map(|said| {
+        let quality = index.slot(said.bid).map(|slot| market.usages.record(slot).quality());
+        refused_loss(said, winner, call, quality.unwrap_or_default())
+    }));
     let notices = notices(&live, placed.first().copied(), &lost);
     let plan = placed
         .iter()
@@ -305,8 +328,8 @@ fn conclude(
         fraud_score: call.fraud_score,
         seller_quality: call.seller_quality,
         reservation: None,
-        considered: found.considered,
-        refused: found.refused,
+        considered: considered.bids,
+        refused: considered.refused,
         live,
         ranking: placed.into_iter().map(|(entrant, price)| ranked(entrant, price, call, market)).collect(),
         lost,
@@ -335,34 +358,42 @@ fn ranked(entrant: &Entrant, price: Price, call: &CallFacts, market: &Market) ->
 /// certain.
 fn loss(loser: &Entrant, winner: &Entrant, call: &CallFacts) -> Loss {
     let beaten_by_deal = winner.has_first_look() && !loser.has_first_look();
-    let by_price = call.rules.algorithm == Algorithm::HighestBid
-        && call.rules.auction_type != AuctionType::FixedPrice
-        && !beaten_by_deal;
+    let by_price = goes_by_price(&call.rules) && !beaten_by_deal;
     Loss {
         bid: loser.bid,
         buyer: loser.buyer,
         reason: if beaten_by_deal { LossReason::LostToDeal } else { LossReason::LostToHigherBid },
         min_to_win_micros: by_price
-            .then(|| needed_to_score(winner.offer.score, Micros(1), loser, &call.rules)),
+            .then(|| needed_to_score(winner.offer.score, Micros(1), loser.offer.quality, &call.rules)),
     }
 }
 
+/// Whether a higher price gets a better place.
+fn goes_by_price(rules: &TradingRules) -> bool {
+    rules.algorithm == Algorithm::HighestBid && rules.auction_type != AuctionType::FixedPrice
+}
+
 /// The loss of a live bid that was refused.
-fn refused_loss(said: &LiveReceipt, winner: Option<&Entrant>, call: &CallFacts) -> Option<Loss> {
+fn refused_loss(
+    said: &LiveReceipt,
+    winner: Option<&Entrant>,
+    call: &CallFacts,
+    quality: u16,
+) -> Option<Loss> {
+    let deal = call.deal_of(said.buyer);
     let (reason, floor) = match said.refused? {
         Refusal::BelowFloor => (LossReason::BelowFloor, Some(call.floor)),
-        Refusal::BelowDealFloor => {
-            (LossReason::BelowDealFloor, call.deal_of(said.buyer).map(|deal| deal.floor_micros))
-        }
+        Refusal::BelowDealFloor => (LossReason::BelowDealFloor, deal.map(|deal| deal.floor_micros)),
         _ => (LossReason::NotEligible, None),
     };
-    let to_beat = winner.map_or(Micros::ZERO, |winner| Micros(winner.offer.score.0.saturating_add(1)));
-    Some(Loss {
-        bid: said.bid,
-        buyer: said.buyer,
-        reason,
-        min_to_win_micros: floor.map(|floor| floor.max(to_beat)),
-    })
+    let to_beat = match winner {
+        None => Some(Micros::ZERO),
+        Some(winner) if winner.has_first_look() && !deal.is_some_and(|deal| deal.first_look) => None,
+        Some(winner) => goes_by_price(&call.rules)
+            .then(|| needed_to_score(winner.offer.score, Micros(1), quality, &call.rules)),
+    };
+    let min_to_win_micros = floor.zip(to_beat).map(|(floor, to_beat)| floor.max(to_beat));
+    Some(Loss { bid: said.bid, buyer: said.buyer, reason, min_to_win_micros })
 }
 
 fn notices(

@@ -129,7 +129,8 @@ fn auction(auction: &AuctionReceipt, names: &Names) -> String {
         let _ = match (said.price_micros, said.missed, said.refused) {
             (Some(price), _, None) => write!(line, ", {bid} bid {price}"),
             (Some(price), _, Some(refused)) => write!(line, ", {bid} bid {price}: {refused:?}"),
-            (None, missed, _) => write!(line, ", {bid} did not bid: {missed:?}"),
+            (None, Some(missed), _) => write!(line, ", {bid} did not bid: {missed:?}"),
+            (None, None, _) => write!(line, ", {bid} was asked"),
         };
     }
     line

@@ -11,7 +11,7 @@
 //! bid A buyer acme pays 30.00 [per_minute 30/6] [price {...}] [after 90] [vertical roofing] [states FL,GA] [areas 212,646]
 //!     [origins organic_inbound] [zips 33101] [languages es] [tag name=value] [criteria {...}] [modifier {...}]
 //!     [open mon 09:00-17:00] [holidays 12-25] [zone America/New_York] [concurrent 1] [daily_calls 2] [daily_spend 60.00]
-//!     [caps {...}] [group G] [priority 2] [weight 3] [skills tax,probate] [located 33101] [rings 20000] [lasts 600] [paused] [live]
+//!     [caps {...}] [group G] [priority 2] [weight 3] [skills tax,probate] [located 33101] [rings 20000] [lasts 600] [paused] [live [answers_within 50]]
 //! group G buyer acme {"limits":[...]}
 //! rules vertical roofing {"auction_type":"second_price"}     | rules seller leads {...} | rules number +18005550100 {...}
 //! deal D seller leads buyers acme,best floor 5.00 [first_look] [vertical roofing]
@@ -31,7 +31,7 @@ use crate::render;
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::bid::caps::{CapGroup, Limit, Period};
 use exchange::bid::criteria::{TagRule, TagTest};
-use exchange::bid::live::{LiveAnswer, LiveBidder, LiveSaid, LiveVia};
+use exchange::bid::live::{CallerDisclosure, LiveAnswer, LiveBidder, LiveSaid, LiveVia};
 use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
 use exchange::book::Book;
 use exchange::call::{Arrival, FailureCause, Stated};
@@ -222,6 +222,14 @@ impl Script {
         let vertical = words.after("vertical").unwrap_or("roofing");
         let destination = Destination::of(format!("sip:{}@127.0.0.1:5090", name.to_lowercase()));
         let id = BidProfileId(self.names.id(name));
+        let timeout_ms = words.number("answers_within")?;
+        let live = words.0.contains(&"live").then(|| LiveBidder {
+            via: LiveVia::Connection,
+            timeout_ms,
+            requests_per_s: None,
+            in_flight_max: None,
+            caller: CallerDisclosure::default(),
+        });
         let bid = BidProfile {
             name: name.to_owned(),
             status: if words.0.contains(&"paused") { BidStatus::Paused } else { BidStatus::Active },
@@ -241,13 +249,7 @@ impl Script {
             location: words.parsed("located")?,
             ring_timeout_ms: words.number("rings")?,
             max_call_s: words.number("lasts")?,
-            live: words.0.contains(&"live").then(|| LiveBidder {
-                via: LiveVia::Connection,
-                timeout_ms: None,
-                requests_per_s: None,
-                in_flight_max: None,
-                caller: Default::default(),
-            }),
+            live,
             ..BidProfile::new(id, buyer, vertical, words.price()?, destination)
         };
         Ok(Command::PutBidProfile { bid: Box::new(bid) })
