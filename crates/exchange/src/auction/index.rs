@@ -131,6 +131,11 @@ impl BidIndex {
         self.slots.len()
     }
 
+    /// The memory of the boards that are searched, in bytes.
+    pub fn board_bytes(&self) -> usize {
+        self.boards.values().map(Board::bytes).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
