@@ -112,6 +112,7 @@ impl Summary {
 
     fn count(&mut self, call: &Call) {
         self.offered += 1;
+        self.bridged += u64::from(call.was_connected());
         self.fell_back += u64::from(targets_rung(call) > 1);
         let CallState::Ended { outcome, .. } = &call.state else { return };
         match outcome {
@@ -126,14 +127,8 @@ impl Summary {
             // The demo sends no pings.
             Outcome::Redeemed { .. } | Outcome::Expired => {}
             Outcome::Abandoned => self.abandoned += 1,
-            Outcome::NotConverted { .. } => {
-                self.bridged += 1;
-                self.not_converted += 1;
-            }
-            Outcome::Converted { .. } => {
-                self.bridged += 1;
-                self.converted += 1;
-            }
+            Outcome::NotConverted { .. } => self.not_converted += 1,
+            Outcome::Converted { .. } => self.converted += 1,
         }
     }
 }
@@ -149,11 +144,20 @@ fn turned_away(calls: &[Call], traffic: &Traffic) -> u64 {
 pub(super) fn targets_rung(call: &Call) -> usize {
     let failed =
         call.failed_attempts.iter().filter(|attempt| attempt.cause != FailureCause::NoLongerEligible).count();
-    failed + usize::from(is_bridged(call))
+    failed + usize::from(stayed_connected(call))
 }
 
-/// Whether caller and target were connected.
-pub(super) fn is_bridged(call: &Call) -> bool {
+/// How many targets answered a call: each that hung up early, and the one that stayed.
+pub(super) fn targets_answered(call: &Call) -> usize {
+    early_hang_ups(call) + usize::from(stayed_connected(call))
+}
+
+fn early_hang_ups(call: &Call) -> usize {
+    call.failed_attempts.iter().filter(|failed| failed.cause.is_early_hang_up()).count()
+}
+
+/// Whether a target was on the line until the end.
+fn stayed_connected(call: &Call) -> bool {
     matches!(
         call.state,
         CallState::Connected { .. }
