@@ -17,6 +17,8 @@ pub(crate) fn show(status: &ServerStatus) {
         ("dce_sip_trunk_failovers_total", sip.trunk_failovers),
         ("dce_sip_unusable_uris_total", sip.unusable_uris),
         ("dce_sip_peers_lost_total", sip.peers_lost),
+        ("dce_sip_callers_moved_total", sip.callers_moved),
+        ("dce_sip_moves_refused_total", sip.moves_refused),
         ("dce_sip_engine_silent_total", sip.engine_silent),
         ("dce_sip_repeats_received_total", sip.transactions.repeats_received),
         ("dce_sip_repeats_sent_total", sip.transactions.repeats_sent),

@@ -1,12 +1,16 @@
 //! The handle by which the rest of the process reaches the owner of the book.
 
+use crate::live_bidders::LiveBidders;
 use exchange::effect::{Command, Input};
 use exchange::id::CallId;
+use exchange::ping::{PingAnswer, PingRequest};
 use exchange::refused::{CommandRefused, FieldError};
 use infra::store::{StoreHealth, Writer};
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A cheap, cloneable handle.
@@ -15,7 +19,15 @@ pub struct Engine {
     pub(crate) inbox: Sender<Message>,
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) writer: Writer,
+    pub(crate) pings: Pings,
+    pub(crate) live_bidders: LiveBidders,
 }
+
+/// Pings whose askers wait for an answer.
+pub(crate) type Pings = Arc<Mutex<HashMap<CallId, oneshot::Sender<PingAnswer>>>>;
+
+/// Longer than any auction may take: past it something is wrong, such as a disk that does not answer.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What reaches the owner.
 #[derive(Debug)]
@@ -89,7 +101,7 @@ impl Engine {
     /// Gives an input to a call. New calls are refused when too much is waiting, when the store cannot write, or at
     /// shutdown; inputs to calls already accepted always get through, and are few for each.
     pub fn call(&self, call: CallId, input: Input) -> Result<(), Overloaded> {
-        let arrived = matches!(input, Input::Arrived(_));
+        let arrived = matches!(input, Input::Arrived(_) | Input::Pinged(_));
         if arrived && (!self.has_room() || !matches!(self.writer.health(), StoreHealth::Healthy)) {
             return Err(Overloaded);
         }
@@ -107,6 +119,28 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Command { command, reply }).map_err(|()| CommandError::Stopping)?;
         answer.await.unwrap_or(Err(CommandError::Stopping))
+    }
+
+    /// Asks what a call would bring; returns when the answer, and what it reserves, is durable.
+    pub async fn ping(&self, id: CallId, request: PingRequest) -> Result<PingAnswer, Overloaded> {
+        let (answer_to, answer) = oneshot::channel();
+        self.pings().insert(id, answer_to);
+        let asked = self.call(id, Input::Pinged(request));
+        let answered = match asked {
+            Ok(()) => tokio::time::timeout(PING_TIMEOUT, answer).await.ok().and_then(Result::ok),
+            Err(Overloaded) => None,
+        };
+        self.pings().remove(&id);
+        answered.ok_or(Overloaded)
+    }
+
+    pub(crate) fn pings(&self) -> MutexGuard<'_, HashMap<CallId, oneshot::Sender<PingAnswer>>> {
+        self.pings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who can be asked for live bids.
+    pub fn live_bidders(&self) -> &LiveBidders {
+        &self.live_bidders
     }
 
     /// How it is doing.

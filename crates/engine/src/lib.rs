@@ -6,8 +6,10 @@ mod owner;
 mod timers;
 mod clock;
 mod handle;
+mod live_bidders;
 mod runner;
 
 pub use handle::{CommandError, Engine, EngineStatus, Overloaded};
+pub use live_bidders::{BidderConnection, BidderMessage, LiveBidders};
 pub use owner::{Decided, Owner, Recovery};
 pub use runner::{EngineConfig, EngineThread, StartError, start};

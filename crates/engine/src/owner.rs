@@ -67,15 +67,7 @@ impl Owner {
         let effects = call_flow::step(&mut self.book, call, input.clone(), now)?;
         let decided = decided(JournalInput::Call { call, input }, effects, now);
         for action in &decided.actions {
-            match action {
-                Action::StartRingTimer { attempt, after_ms } => {
-                    self.timers.start_ring(call, *attempt, now.plus_ms(*after_ms));
-                }
-                Action::StartDurationTimer { after_ms } => {
-                    self.timers.start_duration(call, now.plus_ms(*after_ms));
-                }
-                _ => {}
-            }
+            self.timers.start_for(call, action, now);
         }
         Ok(decided)
     }

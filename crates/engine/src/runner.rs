@@ -2,7 +2,8 @@
 //! actions out once it is durable.
 
 use crate::clock::Clock;
-use crate::handle::{CommandError, Engine, Gauges, Message};
+use crate::handle::{CommandError, Engine, Gauges, Message, Pings};
+use crate::live_bidders::LiveBidders;
 use crate::owner::{Decided, Owner, Recovery};
 use exchange::compliance::area_code::RuleDataError;
 use exchange::compliance::screening::Screening;
@@ -67,12 +68,13 @@ impl EngineThread {
 }
 
 /// Loads the store, recovers what was open, and starts deciding. Actions come out on `actions` in the order they were
-/// decided, each only when what led to it is durable. The channel has no bound of its own: its depth is bounded by the
+/// decided, each only when what led to it is durable. Live bidders are asked at once. The channel has no bound of its own: its depth is bounded by the
 /// calls that were let in, a few actions each.
 pub fn start(
     store: &Store,
     config: &EngineConfig,
     policy: Policy,
+    live_bidders: LiveBidders,
     actions: UnboundedSender<(CallId, Action)>,
 ) -> Result<(Engine, EngineThread), StartError> {
     let snapshot = store.load()?;
@@ -85,9 +87,16 @@ pub fn start(
     }
     let (inbox, messages) = mpsc::channel();
     let gauges = Arc::new(Gauges { waiting_max: config.waiting_max, ..Gauges::default() });
-    let engine = Engine { inbox, gauges: Arc::clone(&gauges), writer: store.writer() };
+    let engine = Engine {
+        inbox,
+        gauges: Arc::clone(&gauges),
+        writer: store.writer(),
+        pings: Pings::default(),
+        live_bidders,
+    };
     let heartbeat = Duration::from_millis(config.heartbeat_ms.max(1));
-    let runner = Runner { owner, writer: store.writer(), clock, gauges, actions, heartbeat };
+    let runner =
+        Runner { owner, writer: store.writer(), clock, gauges, actions, heartbeat, engine: engine.clone() };
     for unit in units {
         runner.write(unit, |_| {});
     }
@@ -116,6 +125,8 @@ struct Runner {
     gauges: Arc<Gauges>,
     actions: UnboundedSender<(CallId, Action)>,
     heartbeat: Duration,
+    /// For answers that come back to it.
+    engine: Engine,
 }
 
 impl Runner {
@@ -180,13 +191,10 @@ impl Runner {
     }
 
     fn step(&mut self, call: CallId, input: Input) {
-        let arrived = matches!(input, Input::Arrived(_));
         let started = Instant::now();
         match self.owner.call(call, input, self.clock.now()) {
             Ok(mut decided) => {
-                if arrived {
-                    note_duration(&mut decided, started.elapsed());
-                }
+                note_duration(&mut decided, started.elapsed());
                 self.carry_out(call, decided);
             }
             Err(illegal) => tracing::error!(%call, %illegal, "input refused: a defect, please report it"),
@@ -197,12 +205,23 @@ impl Runner {
         if unit.is_empty() && actions.is_empty() {
             return;
         }
-        let out = self.actions.clone();
+        let actions = self.ask_live_bidders(call, actions);
+        let (out, engine) = (self.actions.clone(), self.engine.clone());
         self.write(unit, move |result| match result {
             CommitResult::Durable => {
                 for action in actions {
-                    // Without telephony (an exchange that only serves its API) nobody listens.
-                    let _ = out.send((call, action));
+                    match action {
+                        Action::NotifyBidder(notice) => engine.live_bidders.notify(*notice),
+                        Action::AnswerPing(answer) => {
+                            let asker = engine.pings().remove(&call);
+                            // The asker may have gone away; the reservation stands until it expires.
+                            asker.map(|asker| asker.send(*answer));
+                        }
+                        action => {
+                            // Without telephony (an exchange that only serves its API) nobody listens.
+                            let _ = out.send((call, action));
+                        }
+                    }
                 }
             }
             CommitResult::Rejected(rejection) => stop_at_once(&rejection),
@@ -210,6 +229,21 @@ impl Runner {
                 tracing::error!(%call, "unit of work not written: the store has stopped");
             }
         });
+    }
+
+    /// Asks for live bids at once: nothing that is durable hangs on a question. What is left waits for the disk.
+    fn ask_live_bidders(&self, call: CallId, actions: Vec<Action>) -> Vec<Action> {
+        let (questions, others): (Vec<Action>, Vec<Action>) =
+            actions.into_iter().partition(|action| matches!(action, Action::RequestBid(_)));
+        for question in questions {
+            let Action::RequestBid(request) = question else { continue };
+            let engine = self.engine.clone();
+            self.engine.live_bidders.ask(*request, move |answer| {
+                // Refused only when the engine is gone, and the call with it.
+                let _ = engine.call(call, Input::BidAnswered(answer));
+            });
+        }
+        others
     }
 
     /// Hands a unit to the writer, waiting while its queue is full: that is how a slow disk slows the exchange down.
@@ -234,12 +268,12 @@ fn stop_at_once(rejection: &Rejection) -> ! {
     std::process::abort()
 }
 
-/// Puts the time the decision took on its receipt; the core has no clock.
+/// Puts the time the decision took on its receipt, if it made one; the core has no clock.
 fn note_duration(decided: &mut Decided, took: Duration) {
     let took_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-    metrics::histogram!("dce_decision_seconds").record(took.as_secs_f64());
     for record in &mut decided.unit.records {
         if let Record::Receipt(receipt) = record {
+            metrics::histogram!("dce_decision_seconds").record(took.as_secs_f64());
             receipt.decided_in_ns = Some(took_ns);
         }
     }

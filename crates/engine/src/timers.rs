@@ -1,6 +1,6 @@
 //! The timers that calls ask for: each comes back as an input when it is due.
 
-use exchange::effect::Input;
+use exchange::effect::{Action, Input};
 use exchange::id::CallId;
 use exchange::time::Timestamp;
 use std::cmp::Reverse;
@@ -24,17 +24,23 @@ struct Timer {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
+    Bidding,
+    Reservation,
     Ring { attempt: u8 },
-    Duration,
+    Duration { attempt: u8 },
 }
 
 impl Timers {
-    pub(crate) fn start_ring(&mut self, call: CallId, attempt: u8, at: Timestamp) {
-        self.start(call, Kind::Ring { attempt }, at);
-    }
-
-    pub(crate) fn start_duration(&mut self, call: CallId, at: Timestamp) {
-        self.start(call, Kind::Duration, at);
+    /// Sets the timer that an action asks for, if it asks for one.
+    pub(crate) fn start_for(&mut self, call: CallId, action: &Action, now: Timestamp) {
+        let (kind, after_ms) = match *action {
+            Action::StartBiddingTimer { after_ms } => (Kind::Bidding, after_ms),
+            Action::StartReservationTimer { after_ms } => (Kind::Reservation, after_ms),
+            Action::StartRingTimer { attempt, after_ms } => (Kind::Ring { attempt }, after_ms),
+            Action::StartDurationTimer { attempt, after_ms } => (Kind::Duration { attempt }, after_ms),
+            _ => return,
+        };
+        self.start(call, kind, now.plus_ms(after_ms));
     }
 
     fn start(&mut self, call: CallId, kind: Kind, at: Timestamp) {
@@ -54,8 +60,10 @@ impl Timers {
         }
         let Reverse(timer) = self.due.pop()?;
         let input = match timer.kind {
+            Kind::Bidding => Input::BiddingClosed,
+            Kind::Reservation => Input::ReservationExpired,
             Kind::Ring { attempt } => Input::RingTimedOut { attempt },
-            Kind::Duration => Input::MaxDurationReached,
+            Kind::Duration { attempt } => Input::MaxDurationReached { attempt },
         };
         Some((timer.call, input))
     }

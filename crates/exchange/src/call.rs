@@ -179,6 +179,7 @@ pub struct Attempt {
     /// Money held, in micro-units: the most this call can cost.
     pub hold_micros: Micros,
     /// The periods whose caps it counts against.
+    #[serde(default)]
     pub counted: Counted,
     /// When it began to ring.
     pub started_at: Timestamp,

@@ -139,11 +139,7 @@ pub struct Schedule {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "schema", schema(value_type = String, example = "12-25"))]
 #[serde(try_from = "String", into = "String")]
-pub struct Holiday {
-    year: Option<i16>,
-    month: i8,
-    day: i8,
-}
+pub struct Holiday((Option<i16>, i8, i8));
 
 impl TryFrom<String> for Holiday {
     type Error = String;
@@ -155,14 +151,15 @@ impl TryFrom<String> for Holiday {
         };
         let date: Date =
             dated.parse().map_err(|_| format!("'{text}' is not a day; write 2026-12-25 or 12-25"))?;
-        Ok(Self { year: year.then(|| date.year()), month: date.month(), day: date.day() })
+        Ok(Self((year.then(|| date.year()), date.month(), date.day())))
     }
 }
 
 impl From<Holiday> for String {
     fn from(holiday: Holiday) -> Self {
-        let year = holiday.year.map(|year| format!("{year:04}-")).unwrap_or_default();
-        format!("{year}{:02}-{:02}", holiday.month, holiday.day)
+        let Holiday((year, month, day)) = holiday;
+        let year = year.map(|year| format!("{year:04}-")).unwrap_or_default();
+        format!("{year}{month:02}-{day:02}")
     }
 }
 
@@ -170,8 +167,8 @@ impl Holiday {
     fn is_on(self, day: CalendarDay) -> bool {
         let epoch = Date::constant(1970, 1, 1);
         let Ok(date) = epoch.checked_add(jiff::Span::new().days(day.0)) else { return false };
-        self.year.is_none_or(|year| year == date.year())
-            && (self.month, self.day) == (date.month(), date.day())
+        let Self((year, month, day)) = self;
+        year.is_none_or(|year| year == date.year()) && (month, day) == (date.month(), date.day())
     }
 }
 

@@ -190,6 +190,24 @@ impl Default for Protection {
     }
 }
 
+impl ScopedRules {
+    /// Rules that say nothing of their own.
+    pub fn none(scope: Scope) -> Self {
+        Self {
+            scope,
+            auction_type: None,
+            floor_micros: None,
+            increment_micros: None,
+            quality_adjusted: None,
+            algorithm: None,
+            bidding_deadline_ms: None,
+            recovery: None,
+            duplicates: None,
+            protection: None,
+        }
+    }
+}
+
 impl TradingRules {
     /// These rules where a narrower scope says nothing, the narrower scope's where it does.
     fn overridden_by(&self, narrower: &ScopedRules) -> Self {

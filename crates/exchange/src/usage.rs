@@ -22,7 +22,7 @@ pub enum CapOwner {
 }
 
 /// The numbers of the periods a moment lies in, on one wall clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Periods {
     /// Hours since 1970.
@@ -36,7 +36,7 @@ pub struct Periods {
 }
 
 /// What one attempt was counted against, so that the same periods get it back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Counted {
     /// The bid's own periods.

@@ -108,7 +108,7 @@ mod tests {
     use crate::state::Dependencies;
     use axum::body::{Body, to_bytes};
     use axum::routing::get;
-    use engine::{EngineConfig, EngineThread};
+    use engine::{EngineConfig, EngineThread, LiveBidders};
     use exchange::policy::Policy;
     use infra::store::{Store, StoreOptions};
     use metrics_exporter_prometheus::PrometheusBuilder;
@@ -127,8 +127,14 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let store = Store::open(directory.path(), &StoreOptions::default()).expect("a store");
         let (actions, _) = tokio::sync::mpsc::unbounded_channel();
-        let (engine, thread) =
-            engine::start(&store, &EngineConfig::default(), Policy::default(), actions).expect("an engine");
+        let (engine, thread) = engine::start(
+            &store,
+            &EngineConfig::default(),
+            Policy::default(),
+            LiveBidders::default(),
+            actions,
+        )
+        .expect("an engine");
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let (reader, writer) = (store.reader(), store.writer());
         let gateway =

@@ -6,8 +6,8 @@ use crate::header::{Headers, Name};
 use crate::message::{Request, Response};
 use crate::peer::Peer;
 use crate::signalling::{Leg, Signalling, hops_left, unsupported_options};
+use crate::stated::read_stated;
 use crate::uri::{Scheme, Uri};
-use exchange::bid::State;
 use exchange::call::Arrival;
 use exchange::phone_number::{CallerId, PhoneNumber};
 
@@ -78,19 +78,13 @@ fn read_invite(
         return Err(invite.reply(420).with(Name::Unsupported, unsupported.join(", ")));
     }
     let called = read_called(invite)?;
-    let stated_state = match headers.get(Name::XConsumerState) {
-        Some(text) => Some(State::try_from(text.to_owned()).map_err(|_| {
-            invite.reply(400).because("Bad X-Consumer-State: it is two capital letters such as FL")
-        })?),
-        None => None,
-    };
     refuse_short_interval(invite, cx)?;
     let Some(dialog) = Dialog::answering(headers, cx.tokens.tag()) else {
         return Err(invite.reply(400).because("Bad Contact: an INVITE has one, with a SIP URI"));
     };
     let mut leg = Leg::new(dialog, from, cx.config.session_expires_s);
     leg.allows_update = headers.lists(Name::Allow, "UPDATE");
-    let arrival = Arrival { called, caller: read_caller(headers), trunk, stated_state };
+    let arrival = Arrival { called, caller: read_caller(headers), trunk, stated: read_stated(headers) };
     Ok(Admitted { arrival, leg, key })
 }
 

@@ -22,6 +22,24 @@ impl Body {
         Some(Self { fields, bytes: bytes.to_vec() })
     }
 
+    /// Whether it is a plain session description (RFC 8866).
+    pub(crate) fn is_session_description(&self) -> bool {
+        let of = |wanted: Name| self.fields.iter().find(|(name, _)| *name == wanted);
+        let is_sdp = |content_type: &str| {
+            content_type.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("application/sdp")
+        };
+        of(Name::ContentType).is_some_and(|(_, value)| is_sdp(value)) && of(Name::ContentEncoding).is_none()
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Other bytes of the same kind.
+    pub(crate) fn with_bytes(self, bytes: Vec<u8>) -> Self {
+        Self { bytes, ..self }
+    }
+
     /// Puts it into another message.
     pub fn attach(&self, headers: &mut Headers, bytes: &mut Vec<u8>) {
         for (name, value) in &self.fields {

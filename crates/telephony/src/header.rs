@@ -63,6 +63,9 @@ names! {
     UserAgent, "User-Agent", "User-Agent";
     Server, "Server", "Server";
     XConsumerState, "X-Consumer-State", "X-Consumer-State";
+    XConsumerZip, "X-Consumer-Zip", "X-Consumer-Zip";
+    XConsumerLanguage, "X-Consumer-Language", "X-Consumer-Language";
+    PAttestationIndicator, "P-Attestation-Indicator", "P-Attestation-Indicator";
 }
 
 impl Name {
@@ -96,7 +99,6 @@ impl Name {
                 | Self::ContentType
                 | Self::SessionExpires
                 | Self::MinSe
-                | Self::XConsumerState
         )
     }
 }

@@ -25,6 +25,9 @@ pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE"
 /// Transactions that one call may have on each side, on average: INVITEs over several trunks, BYEs, relays.
 const TRANSACTIONS_PER_CALL: usize = 16;
 
+/// Pause before a refresh that did not go through is tried again: glare, or a peer that is busy.
+pub(crate) const REFRESH_RETRY_MS: u64 = 2_000;
+
 /// What the SIP side wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
@@ -67,6 +70,10 @@ pub struct Counters {
     pub unusable_uris: u64,
     /// Calls ended because a peer stopped answering.
     pub peers_lost: u64,
+    /// Callers moved to another target after theirs hung up early.
+    pub callers_moved: u64,
+    /// Callers that refused to be moved; their calls ended.
+    pub moves_refused: u64,
     /// Calls ended because the engine never answered.
     pub engine_silent: u64,
     /// Of the transaction layer.
@@ -93,14 +100,63 @@ pub(crate) struct Leg {
     pub(crate) allows_update: bool,
     /// The last session description we sent to this peer, for refreshing by re-INVITE.
     pub(crate) sent_body: Option<Body>,
+    /// The last one the peer gave, as offer or as answer, that was not refused.
+    pub(crate) received_body: Option<Body>,
+    /// Whether what we send comes from several others in turn, but must look to this peer like one session.
+    pub(crate) keeps_origin: bool,
+    /// Whether the peer still has to be told what [`Leg::sent_body`] says.
+    pub(crate) owes_description: bool,
     /// Our refresh in progress.
-    pub(crate) refresh: Option<(ClientId, Method)>,
+    pub(crate) refresh: Option<Refresh>,
+}
+
+/// A request of our own within a dialog that keeps the session as it is, or of which nobody awaits a change any more.
+#[derive(Debug)]
+pub(crate) struct Refresh {
+    pub(crate) client: ClientId,
+    pub(crate) method: Method,
+    /// Whether it had a session description. If not, a 2xx to an INVITE has one, and its ACK needs ours.
+    pub(crate) has_offer: bool,
 }
 
 impl Leg {
     pub(crate) fn new(dialog: Dialog, peer: Peer, session_expires_s: u32) -> Self {
         let timer = SessionTimer::new(session_expires_s);
-        Self { dialog, peer, timer, allows_update: false, sent_body: None, refresh: None }
+        Self {
+            dialog,
+            peer,
+            timer,
+            allows_update: false,
+            sent_body: None,
+            received_body: None,
+            keeps_origin: false,
+            owes_description: false,
+            refresh: None,
+        }
+    }
+
+    /// A session description as it is to be sent to this peer.
+    pub(crate) fn continued(&self, body: Body) -> Body {
+        match &self.sent_body {
+            Some(previous) if self.keeps_origin => body.continuing(previous),
+            _ => body,
+        }
+    }
+
+    /// Sees an INVITE of ours through to its end whose outcome nobody waits for any more.
+    pub(crate) fn adopt_invite(&mut self, client: ClientId, has_offer: bool, now: Timestamp) {
+        if self.refresh.is_some() {
+            // An UPDATE: whatever comes of it, the session is refreshed again.
+            self.timer.retry_refresh(REFRESH_RETRY_MS, now);
+        }
+        self.refresh = Some(Refresh { client, method: Method::Invite, has_offer });
+    }
+
+    /// Gives up a re-INVITE of ours, so that it ends even if the peer never finishes it.
+    pub(crate) fn cancel_refresh(&self, cx: &mut Signalling, now: Timestamp) {
+        if let Some(refresh) = self.refresh.as_ref().filter(|refresh| refresh.method == Method::Invite) {
+            cx.transactions.cancel(refresh.client, None, now);
+        }
     }
 
     /// Where its requests go. A TCP connection that is there is used again rather than a new one opened.

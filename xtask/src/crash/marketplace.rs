@@ -55,7 +55,7 @@ fn enter(api: &Api, buyer: &Buyer, index: usize) -> Result<()> {
     let mut bid = json!({
         "buyer": account, "name": format!("bid {index}"), "status": "active", "price": price,
         "conversion": { "min_connected_s": BUFFERS_S[index] },
-        "criteria": { "vertical": "roofing" },
+        "vertical": "roofing",
         "destination": { "sip_uris": [format!("sip:target@127.0.0.1:{port}")] },
         "ring_timeout_ms": 5_000, "max_call_s": 60,
     });

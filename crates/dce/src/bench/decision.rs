@@ -116,8 +116,8 @@ fn plan_of(effects: &[Effect]) -> Vec<BidProfileId> {
 
 fn naive(book: &Book, id: CallId, arrival: &Arrival, now: Timestamp) -> Vec<BidProfileId> {
     let wanted = usize::from(Policy::default().route_plan_max);
-    let slots = scan(book, id, arrival, now, wanted);
-    slots.into_iter().map(|slot| book.bids().at(slot).profile.id).collect()
+    let offers = scan(book, id, arrival, now, wanted);
+    offers.into_iter().map(|(slot, _)| book.bids().at(slot).profile.id).collect()
 }
 
 /// How many bids would take the call.
@@ -125,10 +125,10 @@ fn would_take(book: &Book, id: CallId, arrival: &Arrival, now: Timestamp) -> usi
     scan(book, id, arrival, now, usize::MAX).len()
 }
 
-fn scan(book: &Book, id: CallId, arrival: &Arrival, now: Timestamp, wanted: usize) -> Vec<usize> {
+fn scan(book: &Book, id: CallId, arrival: &Arrival, now: Timestamp, wanted: usize) -> Vec<(usize, Offer)> {
     let number = book.tracking_number(arrival.called).expect("a listed number");
     let call = Call::received(id, arrival.clone(), number, now);
-    let facts = book.facts(&call, number).expect("a known seller");
+    let facts = book.facts(&call, &[]).expect("a known seller");
     book.bids().scan(&facts, &book.market(now), wanted)
 }
 
@@ -144,7 +144,7 @@ fn arrival(index: usize, rng: &mut Rng) -> Arrival {
         called: called(rng.usize(..VERTICALS.len())),
         caller: CallerId::Number(caller.parse().expect("a number")),
         trunk: "carrier".to_owned(),
-        stated_state: None,
+        stated: Stated::default(),
     }
 }
 
@@ -170,6 +170,7 @@ fn market(bids: usize, rng: &mut Rng) -> Book {
             origin: CallOrigin::OrganicInbound,
             floor_micros: Micros::units(5),
             payout_basis_points: 7_000,
+            language: None,
             tags: BTreeMap::from([("language".to_owned(), "en".to_owned())]),
             active: true,
         };
@@ -207,25 +208,33 @@ fn bid(index: usize, rng: &mut Rng) -> BidProfile {
     let opens = MinuteOfDay(60 * rng.u16(6..12));
     let hours = days.map(|day| OpenHours { day, from: opens, to: MinuteOfDay(opens.0 + 8 * 60) });
     let zone = ZONES[rng.usize(..ZONES.len())].to_owned();
+    let id = BidProfileId(Uuid::from_u128(1_000_000 + index as u128));
+    let price = Price::PerCall { amount_micros: Micros(rng.i64(3_000_000..90_000_000)) };
+    let vertical = VERTICALS[rng.usize(..VERTICALS.len())];
+    let destination = Destination::of("sip:target@127.0.0.1:5090");
     BidProfile {
-        id: BidProfileId(Uuid::from_u128(1_000_000 + index as u128)),
-        buyer: buyer(rng.u64(..BUYERS)),
-        name: format!("bid {index}"),
         status: if rng.u8(..20) == 0 { BidStatus::Paused } else { BidStatus::Active },
-        price: Price::PerCall { amount_micros: Micros(rng.i64(3_000_000..90_000_000)) },
         conversion: Conversion { min_connected_s: 90 },
         criteria: Criteria {
-            vertical: VERTICALS[rng.usize(..VERTICALS.len())].to_owned(),
             origins: [CallOrigin::OrganicInbound, CallOrigin::CallbackRequested].into(),
             states,
-            area_codes: [].into(),
-            tags: BTreeMap::from([("language".to_owned(), language.to_owned())]),
+            tags: vec![TagRule {
+                name: "language".to_owned(),
+                is: TagTest::Equals(language.to_owned()),
+                not: false,
+            }],
+            ..Criteria::default()
         },
-        schedule: Schedule { time_zone: ZoneName::try_from(zone).expect("a time zone"), hours: hours.into() },
-        caps: Caps { concurrent_calls: Some(10), daily_calls: Some(100), daily_spend_micros: None },
-        priority: 1,
-        destination: Destination { sip_uris: vec!["sip:target@127.0.0.1:5090".to_owned()] },
-        ring_timeout_ms: None,
-        max_call_s: None,
+        schedule: Schedule {
+            time_zone: ZoneName::try_from(zone).expect("a time zone"),
+            hours: hours.into(),
+            ..Schedule::default()
+        },
+        caps: Caps {
+            concurrent_calls: Some(10),
+            limits: vec![Limit::calls(Period::Day, 100)],
+            ..Caps::default()
+        },
+        ..BidProfile::new(id, buyer(rng.u64(..BUYERS)), vertical, price, destination)
     }
 }

@@ -132,7 +132,7 @@ fn connect(owner: &mut Owner, writer: &Writer, call: CallId, index: usize) {
         called: CALLED.parse().expect("a number"),
         caller: CallerId::from_user_part(&caller),
         trunk: "carrier".to_owned(),
-        stated_state: None,
+        stated: Stated::default(),
     };
     let now = START.plus_ms(index as u64);
     for input in [Input::Arrived(arrival), Input::TargetAnswered { attempt: 1 }] {
@@ -170,6 +170,7 @@ fn open_market(store: &Store) -> Owner {
         origin: CallOrigin::OrganicInbound,
         floor_micros: Micros::ZERO,
         payout_basis_points: 7_000,
+        language: None,
         tags: BTreeMap::new(),
         active: true,
     };
@@ -193,20 +194,13 @@ fn open_market(store: &Store) -> Owner {
 
 /// Each buyer bids the same and takes so many calls that money moves in many accounts.
 fn bid(index: u128) -> BidProfile {
+    let id = BidProfileId(Uuid::from_u128(1_000_000 + index));
+    let price = Price::PerCall { amount_micros: Micros::units(30) };
+    let destination = Destination::of("sip:target@127.0.0.1:5090");
     BidProfile {
-        id: BidProfileId(Uuid::from_u128(1_000_000 + index)),
-        buyer: buyer(index),
-        name: format!("bid {index}"),
-        status: BidStatus::Active,
-        price: Price::PerCall { amount_micros: Micros::units(30) },
         conversion: Conversion { min_connected_s: 90 },
-        criteria: Criteria { vertical: "roofing".to_owned(), ..Criteria::default() },
-        schedule: Schedule::default(),
         caps: Caps { concurrent_calls: Some(1_000), ..Caps::default() },
-        priority: 1,
-        destination: Destination { sip_uris: vec!["sip:target@127.0.0.1:5090".to_owned()] },
-        ring_timeout_ms: None,
-        max_call_s: None,
+        ..BidProfile::new(id, buyer(index), "roofing", price, destination)
     }
 }
 

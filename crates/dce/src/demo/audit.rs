@@ -114,7 +114,7 @@ mod tests {
         let id = "01941f29-7c00-7000-8000-000000000001";
         let attempt = json!({
             "number": 1, "bid": id, "buyer": id, "price": { "type": "per_call", "amount_micros": 1 },
-            "conversion": { "min_connected_s": 1 }, "max_call_s": 60, "hold_micros": 1, "cap_day": 1, "started_at": 1,
+            "conversion": { "min_connected_s": 1 }, "max_call_s": 60, "hold_micros": 1, "started_at": 1,
         });
         let outcome = if bridged {
             json!({ "outcome": "not_converted", "attempt": attempt, "connected_ms": 1, "ended_by": "caller" })

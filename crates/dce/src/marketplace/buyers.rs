@@ -109,20 +109,18 @@ fn bid(seat: &Seat<'_>, layout: &Layout, draw: &mut Draw) -> BidProfile {
     let nationwide = nth % 5 == 4;
     let price = price(vertical, draw);
     let area = if nationwide { "Nationwide" } else { region.name };
+    let id = BidProfileId(draw.id(layout.opened_at));
     BidProfile {
-        id: BidProfileId(draw.id(layout.opened_at)),
-        buyer: buyer.id,
         name: format!("{area} {}", nth + 1),
         status: if draw.one_in(40) { BidStatus::Paused } else { BidStatus::Active },
-        price,
         conversion: Conversion { min_connected_s: draw.rng.u32(layout.pace.buffer_s.clone()) },
-        criteria: criteria(vertical, region, nationwide, draw),
+        criteria: criteria(region, nationwide, draw),
         schedule: schedule(region, draw),
         caps: caps(vertical, draw),
         priority: draw.rng.u8(1..=3),
-        destination: destination(index, nth, layout, draw),
         ring_timeout_ms: Some(draw.rng.u64(layout.pace.ring_timeout_ms.clone())),
         max_call_s: Some(layout.pace.max_call_s),
+        ..BidProfile::new(id, buyer.id, vertical.name, price, destination(index, nth, layout, draw))
     }
 }
 
@@ -137,8 +135,8 @@ fn price(vertical: &Vertical, draw: &mut Draw) -> Price {
     Price::PerMinute { rate_micros, first_increment_s, next_increment_s }
 }
 
-fn criteria(vertical: &Vertical, region: &Region, nationwide: bool, draw: &mut Draw) -> Criteria {
-    let mut criteria = Criteria { vertical: vertical.name.to_owned(), ..Criteria::default() };
+fn criteria(region: &Region, nationwide: bool, draw: &mut Draw) -> Criteria {
+    let mut criteria = Criteria::default();
     if !nationwide {
         criteria.states = region.states.iter().map(|code| state(code)).collect();
     }
@@ -153,7 +151,8 @@ fn criteria(vertical: &Vertical, region: &Region, nationwide: bool, draw: &mut D
         _ => criteria.origins = [CallOrigin::OrganicInbound].into(),
     }
     if draw.one_in(10) {
-        criteria.tags = BTreeMap::from([("source".to_owned(), "search".to_owned())]);
+        let is = TagTest::Equals("search".to_owned());
+        criteria.tags = vec![TagRule { name: "source".to_owned(), is, not: false }];
     }
     criteria
 }
@@ -172,15 +171,21 @@ fn schedule(region: &Region, draw: &mut Draw) -> Schedule {
             hours
         }
     };
-    Schedule { time_zone: zone(region.time_zone), hours }
+    Schedule { time_zone: zone(region.time_zone), hours, ..Schedule::default() }
 }
 
 fn caps(vertical: &Vertical, draw: &mut Draw) -> Caps {
     let (_, high) = vertical.price;
     Caps {
         concurrent_calls: (!draw.one_in(30)).then(|| draw.rng.u32(1..=5)),
-        daily_calls: draw.rng.bool().then(|| draw.rng.u32(10..=120)),
-        daily_spend_micros: draw.one_in(3).then(|| draw.amount((high * 10, high * 60))),
+        limits: [
+            draw.rng.bool().then(|| Limit::calls(Period::Day, draw.rng.u32(10..=120))),
+            draw.one_in(3).then(|| Limit::spend(Period::Day, draw.amount((high * 10, high * 60)))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        ..Caps::default()
     }
 }
 

@@ -91,6 +91,7 @@ fn number(text: &str, seller: AccountId, vertical: &Vertical, draw: &mut Draw) -
         origin: origin(draw.rng.u32(0..100)),
         floor_micros: draw.amount(floor),
         payout_basis_points: draw.rng.u16(60..=85) * 100,
+        language: None,
         tags: BTreeMap::from([("source".to_owned(), (*draw.one_of(&SOURCES)).to_owned())]),
         active: true,
     }

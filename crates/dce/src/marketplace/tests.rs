@@ -51,7 +51,7 @@ fn it_is_varied() {
     assert_eq!(origins.len(), 4, "every call origin");
     let verticals = |all: Vec<&str>| all.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
     let sold = verticals(marketplace.numbers.iter().map(|number| number.vertical.as_str()).collect());
-    let bought = verticals(marketplace.bids.iter().map(|bid| bid.criteria.vertical.as_str()).collect());
+    let bought = verticals(marketplace.bids.iter().map(|bid| bid.vertical.as_str()).collect());
     assert_eq!(sold, bought);
     assert_eq!(sold.len(), verticals::VERTICALS.len());
     let numbers: BTreeSet<PhoneNumber> = marketplace.numbers.iter().map(|number| number.number).collect();

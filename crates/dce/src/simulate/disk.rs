@@ -67,16 +67,24 @@ impl Disk {
                     self.ended.insert(call.id, (**call).clone());
                 }
             }
-            Record::DailyUsage(usage) => {
-                let caps = self.snapshot.bid_profiles.get(&usage.bid).map(|bid| bid.caps).unwrap_or_default();
-                if caps.daily_calls.is_some_and(|cap| usage.calls > cap) {
-                    self.violate(format!("bid {} took {} calls in a day", usage.bid, usage.calls));
-                }
-                if caps.daily_spend_micros.is_some_and(|cap| usage.spend_micros > cap) {
-                    self.violate(format!("bid {} spent {} in a day", usage.bid, usage.spend_micros));
-                }
-            }
+            Record::Usage(usage) => self.check_caps(usage),
             _ => {}
+        }
+    }
+
+    /// No day's caps are passed.
+    fn check_caps(&mut self, usage: &Usage) {
+        let CapOwner::Bid(id) = usage.owner else { return };
+        let Some(bid) = self.snapshot.bid_profiles.get(&id) else { return };
+        let [_, day, ..] = usage.taken;
+        let daily = bid.caps.limits.iter().filter(|limit| limit.per == Period::Day);
+        let calls_passed = daily.clone().filter_map(|limit| limit.calls).any(|cap| day.calls > cap);
+        let spend_passed = daily.filter_map(|limit| limit.spend_micros).any(|cap| day.spend_micros > cap);
+        if calls_passed {
+            self.violate(format!("bid {id} took {} calls in a day", day.calls));
+        }
+        if spend_passed {
+            self.violate(format!("bid {id} spent {} in a day", day.spend_micros));
         }
     }
 

@@ -40,6 +40,7 @@ pub(super) fn commands(rng: &mut Rng, targets: SocketAddr, now: Timestamp) -> Ve
             origin: CallOrigin::OrganicInbound,
             floor_micros: Micros::units(1),
             payout_basis_points: rng.u16(0..=10_000),
+            language: None,
             tags: BTreeMap::new(),
             active: true,
         },
@@ -92,24 +93,26 @@ fn bid(index: u64, owner: u64, targets: SocketAddr, rng: &mut Rng) -> Command {
     let mut maybe = |most: u32| rng.bool().then(|| rng.u32(1..=most));
     let caps = Caps {
         concurrent_calls: maybe(6),
-        daily_calls: maybe(20),
-        daily_spend_micros: maybe(200).map(|units| Micros::units(i64::from(units))),
+        limits: [
+            maybe(20).map(|calls| Limit::calls(Period::Day, calls)),
+            maybe(200).map(|units| Limit::spend(Period::Day, Micros::units(i64::from(units)))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+        ..Caps::default()
     };
+    let id = BidProfileId(Uuid::from_u128(1_000 + u128::from(index)));
+    let destination = Destination::of(format!("sip:t{index}@{targets}"));
     Command::PutBidProfile {
         bid: Box::new(BidProfile {
-            id: BidProfileId(Uuid::from_u128(1_000 + u128::from(index))),
-            buyer: buyer(owner),
             name: format!("bid {index}"),
-            status: BidStatus::Active,
-            price,
             conversion: Conversion { min_connected_s: rng.u32(0..=90) },
-            criteria: Criteria { vertical: "roofing".to_owned(), ..Criteria::default() },
-            schedule: Schedule::default(),
             caps,
             priority: rng.u8(1..=3),
-            destination: Destination { sip_uris: vec![format!("sip:t{index}@{targets}")] },
             ring_timeout_ms: Some(rng.u64(2_000..40_000)),
             max_call_s: Some(rng.u32(90..=600)),
+            ..BidProfile::new(id, buyer(owner), "roofing", price, destination)
         }),
     }
 }

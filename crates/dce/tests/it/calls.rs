@@ -72,6 +72,21 @@ fn a_buyer_that_hangs_up_before_the_buffer_pays_nothing() {
 }
 
 #[test]
+fn a_caller_whose_buyer_hangs_up_early_is_moved_to_the_next() {
+    let exchange = Exchange::start();
+    let (leaves, stays) = (target_pausing("target_hangs_up", 100), target("target_answers"));
+    let first = Buyer { price_micros: 60_000_000, min_connected_s: 60, ..Buyer::at(leaves.port) };
+    load(&exchange, &[first, Buyer::at(stays.port)]);
+    caller("caller_is_moved").pausing(1_200).completes(exchange.udp);
+    leaves.succeeds();
+    stays.succeeds();
+    let call = exchange.ended_call();
+    assert_eq!(ended(&call), json!(["converted", "caller"]), "{call}");
+    assert_charged_once(&exchange, &call);
+    exchange.stop_and_verify();
+}
+
+#[test]
 fn a_caller_over_tcp_reaches_a_target_over_udp() {
     let exchange = Exchange::start();
     let target = target("target_answers");

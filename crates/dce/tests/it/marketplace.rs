@@ -57,7 +57,7 @@ pub(crate) fn load(exchange: &Exchange, buyers: &[Buyer]) {
             "buyer": account, "name": format!("bid {index}"), "status": "active",
             "price": { "type": "per_call", "amount_micros": buyer.price_micros },
             "conversion": { "min_connected_s": buyer.min_connected_s },
-            "criteria": { "vertical": "roofing" },
+            "vertical": "roofing",
             "destination": { "sip_uris": [format!("sip:+18005550100@127.0.0.1:{}", buyer.port)] },
         });
         if let Some(ring_timeout_ms) = buyer.ring_timeout_ms {

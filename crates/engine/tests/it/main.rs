@@ -1,15 +1,15 @@
 //! The engine over a real store: what is decided is written, and comes back after a restart.
 
-use engine::{CommandError, Engine, EngineConfig, EngineThread};
+use engine::{CommandError, Engine, EngineConfig, EngineThread, LiveBidders};
 use exchange::account::{Account, AccountKind, AccountStatus};
-use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
-use exchange::call::{Arrival, CallState, Outcome};
+use exchange::bid::{BidProfile, Destination, Price};
+use exchange::call::{Arrival, CallState, Outcome, Stated};
 use exchange::effect::{Action, Command, Input};
 use exchange::id::{AccountId, BidProfileId, CallId};
 use exchange::ledger::money::{Currency, Micros};
 use exchange::phone_number::CallerId;
 use exchange::policy::Policy;
-use exchange::schedule::{Schedule, ZoneName};
+use exchange::schedule::ZoneName;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
 use infra::store::{Store, StoreOptions};
@@ -33,7 +33,8 @@ fn start(directory: &Path) -> Exchange {
     let store = Store::open(directory, &StoreOptions::default()).expect("a store");
     let (out, actions) = unbounded_channel();
     let (engine, thread) =
-        engine::start(&store, &EngineConfig::default(), Policy::default(), out).expect("an engine");
+        engine::start(&store, &EngineConfig::default(), Policy::default(), LiveBidders::default(), out)
+            .expect("an engine");
     Exchange { store, engine, thread, actions }
 }
 
@@ -55,23 +56,16 @@ async fn load_market(engine: &Engine) {
         origin: CallOrigin::OrganicInbound,
         floor_micros: Micros::ZERO,
         payout_basis_points: 7_000,
+        language: None,
         tags: BTreeMap::new(),
         active: true,
     };
+    let price = Price::PerCall { amount_micros: Micros::units(30) };
+    let destination = Destination::of("sip:roofs@127.0.0.1:5090");
     let bid = BidProfile {
-        id: BidProfileId(Uuid::from_u128(3)),
-        buyer: BUYER,
-        name: "roofs".to_owned(),
-        status: BidStatus::Active,
-        price: Price::PerCall { amount_micros: Micros::units(30) },
-        conversion: Conversion { min_connected_s: 0 },
-        criteria: Criteria { vertical: "roofing".to_owned(), ..Criteria::default() },
-        schedule: Schedule::default(),
-        caps: Caps::default(),
-        priority: 1,
-        destination: Destination { sip_uris: vec!["sip:roofs@127.0.0.1:5090".to_owned()] },
         ring_timeout_ms: Some(1_000),
         max_call_s: Some(60),
+        ..BidProfile::new(BidProfileId(Uuid::from_u128(3)), BUYER, "roofing", price, destination)
     };
     for command in [
         Command::OpenAccount { account: account(BUYER, AccountKind::Buyer) },
@@ -89,7 +83,7 @@ fn arrival() -> Input {
         called: "+18005550100".parse().expect("a number"),
         caller: CallerId::from_user_part("+12125550101"),
         trunk: "carrier".to_owned(),
-        stated_state: None,
+        stated: Stated::default(),
     })
 }
 

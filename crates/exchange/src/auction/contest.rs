@@ -1,7 +1,8 @@
 //! The contest for one call: who enters, in which order they go, what each pays, and what the losers are told.
 
+use crate::auction::board::Rank;
 use crate::auction::clear::{AuctionType, cleared, needed_to_score};
-use crate::auction::index::{BidIndex, Found, Rank};
+use crate::auction::index::{BidIndex, Considered, Found};
 use crate::auction::matching::{CallFacts, Market, Offer, Refusal, WallClocks, offer, priced_offer};
 use crate::auction::receipt::{AuctionReceipt, LiveReceipt, Loss, RankedBid};
 use crate::bid::live::{BidResult, LiveAnswer, LiveSaid, LossReason};
@@ -11,7 +12,6 @@ use crate::id::{AccountId, BidProfileId, DealId};
 use crate::ledger::money::Micros;
 use crate::routing::{self, Algorithm, Contender, RoutedCall};
 use crate::trading_rules::TradingRules;
-use std::cmp::Reverse;
 
 /// How many of the best bids are looked at where more than the best few matter: the runner-up of another buyer, weights, shares,
 /// distances.
@@ -54,7 +54,7 @@ impl Entrant {
 
     /// Its place by score alone.
     pub fn rank(&self) -> Rank {
-        (Reverse(self.offer.score), self.priority, self.bid)
+        Rank { price: self.offer.score.0, priority: self.priority, id: self.bid.0.as_u128() }
     }
 }
 
@@ -96,9 +96,10 @@ pub fn hold(
         && rules.auction_type == AuctionType::FirstPrice
         && again == Again::No;
     let wanted = if only_the_best_matter { places } else { POOL.max(places) };
-    let mut found = index.search(call, market, wanted);
+    let found = index.search(call, market, wanted);
+    let mut considered = index.considered(call, &found);
     let mut clocks = index.clocks(market.now);
-    let mut entrants = standing_entrants(index, call, market, &mut found, &mut clocks);
+    let mut entrants = standing_entrants(index, call, market, &found, &mut clocks);
     let mut live = live_entrants(index, call, market, answers, &mut entrants, &mut clocks);
     if let Again::Never(bid) = again
         && let Some(place) = entrants.iter().position(|entrant| entrant.bid == bid)
@@ -106,13 +107,13 @@ pub fn hold(
         entrants.swap_remove(place);
         match live.iter_mut().find(|said| said.bid == bid) {
             Some(said) => said.refused = Some(Refusal::Duplicate),
-            None => *found.refused.entry(Refusal::Duplicate).or_default() += 1,
+            None => *considered.refused.entry(Refusal::Duplicate).or_default() += 1,
         }
     }
     entrants.sort_unstable_by_key(Entrant::rank);
     let order = order(index, call, market, &entrants, again);
     let turn = turn(index, call, market, &entrants, &order);
-    let contest = conclude(index, call, market, &entrants, &order, found, live, places);
+    let contest = conclude(index, call, market, &entrants, &order, considered, live, places);
     let contest = if again == Again::No { contest } else { without_price_to_win(contest, again) };
     Contest { turn, ..contest }
 }
@@ -148,7 +149,7 @@ fn standing_entrants(
     index: &BidIndex,
     call: &CallFacts,
     market: &Market,
-    found: &mut Found,
+    found: &Found,
     clocks: &mut WallClocks,
 ) -> Vec<Entrant> {
     let mut entrants: Vec<Entrant> =
@@ -280,7 +281,7 @@ fn conclude(
     market: &Market,
     entrants: &[Entrant],
     order: &[usize],
-    found: Found,
+    considered: Considered,
     live: Vec<LiveReceipt>,
     places: usize,
 ) -> Contest {
@@ -327,8 +328,8 @@ fn conclude(
         fraud_score: call.fraud_score,
         seller_quality: call.seller_quality,
         reservation: None,
-        considered: found.considered,
-        refused: found.refused,
+        considered: considered.bids,
+        refused: considered.refused,
         live,
         ranking: placed.into_iter().map(|(entrant, price)| ranked(entrant, price, call, market)).collect(),
         lost,

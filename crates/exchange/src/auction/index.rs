@@ -1,16 +1,23 @@
-//! The index over standing bids: per vertical, best first, so the first matches found are the best ones.
+//! The index over standing bids: per vertical a [`Board`], best first, so the first matches found are the best ones.
 
+use crate::auction::board::{Board, Dimension, Filters, Query, Rank};
 use crate::auction::matching::{CallFacts, Market, Offer, Refusal, WallClocks, offer};
-use crate::bid::BidProfile;
+use crate::bid::criteria::{Attestation, Criteria, TagTest};
 use crate::bid::price::highest;
+use crate::bid::{BidProfile, BidStatus};
 use crate::hash::FastMap;
 use crate::id::{AccountId, BidProfileId};
 use crate::ledger::money::Micros;
+use crate::place::{Language, State};
 use crate::policy::Policy;
 use crate::schedule::ZoneName;
+use crate::tracking_number::CallOrigin;
 use jiff::tz::TimeZone;
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
+
+/// How many of the best-ranked bids a receipt counts refusals of.
+const TALLY_MAX: u32 = 4_096;
 
 /// A bid profile with what is worked out once, when it is placed.
 #[derive(Debug, Clone)]
@@ -27,24 +34,23 @@ pub struct StandingBid {
     pub zone: usize,
 }
 
-/// The order of an auction: highest score, then lowest priority number, then the earlier bid.
-pub type Rank = (Reverse<Micros>, u8, BidProfileId);
-
 impl StandingBid {
     /// Where it ranks with this score.
     pub fn rank(&self, score: Micros) -> Rank {
-        (Reverse(score), self.profile.priority, self.profile.id)
+        Rank { price: score.0, priority: self.profile.priority, id: self.profile.id.0.as_u128() }
     }
 }
 
 /// All standing bids.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct BidIndex {
     slots: Vec<StandingBid>,
     slot_by_id: FastMap<BidProfileId, usize>,
-    best_first_by_vertical: HashMap<String, Vec<usize>>,
+    boards: HashMap<String, Board, foldhash::fast::RandomState>,
     live_by_vertical: HashMap<String, Vec<usize>>,
     slots_by_buyer: FastMap<AccountId, Vec<usize>>,
+    /// Cleared and filled again for each bid that is placed.
+    filters: Filters,
     zones: Vec<TimeZone>,
     zone_by_name: HashMap<ZoneName, usize>,
 }
@@ -52,12 +58,21 @@ pub struct BidIndex {
 /// The bids found for a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Bids looked at.
-    pub considered: u32,
-    /// Of those, how many were refused, by reason.
-    pub refused: BTreeMap<Refusal, u32>,
     /// The bids that want the call, best first, at most as many as asked for.
     pub offers: Vec<(usize, Offer)>,
+    /// Bids that passed the board's filters and were refused all the same, by reason.
+    pub refused: BTreeMap<Refusal, u32>,
+    /// Where the search stopped; absent when it went to the end.
+    pub stopped_at: Option<Rank>,
+}
+
+/// How many bids a search passed over, by the first reason of each.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Considered {
+    /// Bids looked at.
+    pub bids: u32,
+    /// Of those, how many were refused, by reason.
+    pub refused: BTreeMap<Refusal, u32>,
 }
 
 impl BidIndex {
@@ -72,7 +87,7 @@ impl BidIndex {
             profile,
         };
         let slot = if let Some(slot) = self.slot_by_id.get(&standing.profile.id).copied() {
-            self.unlist(slot);
+            self.unlist(slot, &standing);
             self.slots[slot] = standing;
             slot
         } else {
@@ -129,23 +144,43 @@ impl BidIndex {
     /// The best `wanted` bids for a call. Looks from the highest price down and stops when nothing further down can be better
     /// than what it has.
     pub fn search(&self, call: &CallFacts, market: &Market, wanted: usize) -> Found {
-        let mut found = Found::default();
+        let mut found = Found { offers: Vec::with_capacity(wanted.min(64) + 1), ..Found::default() };
+        let Some(board) = self.boards.get(call.vertical) else { return found };
         let mut clocks = self.clocks(market.now);
-        let best_first = self.best_first_by_vertical.get(call.vertical).map_or(&[][..], Vec::as_slice);
-        for slot in best_first {
-            let standing = &self.slots[*slot];
-            let worst = found.offers.last().map(|(slot, offer)| self.slots[*slot].rank(offer.score));
-            let full = found.offers.len() == wanted;
-            if full && worst.is_some_and(|worst| standing.rank(standing.listed) > worst) {
-                break;
+        let mut worst = None;
+        board.walk(&query(call), |slot, listed| {
+            if worst.is_some_and(|worst| listed > worst) {
+                found.stopped_at = worst;
+                return ControlFlow::Break(());
             }
-            found.considered += 1;
-            match offer(*slot, standing, call, market, &mut clocks) {
-                Ok(offer) => self.keep_best(&mut found.offers, (*slot, offer), wanted),
+            let slot = slot as usize;
+            match offer(slot, &self.slots[slot], call, market, &mut clocks) {
+                Ok(offer) => {
+                    self.keep_best(&mut found.offers, (slot, offer), wanted);
+                    worst =
+                        found.offers.get(wanted - 1).map(|(slot, offer)| self.slots[*slot].rank(offer.score));
+                }
                 Err(reason) => *found.refused.entry(reason).or_default() += 1,
             }
-        }
+            ControlFlow::Continue(())
+        });
         found
+    }
+
+    /// What a search that found this passed over: a sample of the best-priced bids where there are very many.
+    pub fn considered(&self, call: &CallFacts, found: &Found) -> Considered {
+        let mut considered = Considered { bids: 0, refused: found.refused.clone() };
+        let Some(board) = self.boards.get(call.vertical) else { return considered };
+        let tally = board.tally(&query(call), found.stopped_at, TALLY_MAX);
+        considered.bids = tally.looked_at;
+        let by_dimension = Dimension::ALL.into_iter().zip(tally.refused);
+        let by_dimension = by_dimension.map(|(dimension, count)| (refusal_by(dimension), count));
+        for (refusal, count) in by_dimension.chain([(Refusal::Paused, tally.not_live)]) {
+            if count > 0 {
+                *considered.refused.entry(refusal).or_default() += count;
+            }
+        }
+        considered
     }
 
     /// Puts an offer in its place among the best so far.
@@ -186,29 +221,140 @@ impl BidIndex {
 
     fn list(&mut self, slot: usize) {
         let standing = &self.slots[slot];
-        let vertical = standing.profile.vertical.clone();
-        if standing.profile.live.is_some() {
-            self.live_by_vertical.entry(vertical).or_default().push(slot);
+        let profile = &standing.profile;
+        if profile.live.is_some() {
+            self.live_by_vertical.entry(profile.vertical.clone()).or_default().push(slot);
             return;
         }
+        filters(&profile.criteria, &mut self.filters);
         let rank = standing.rank(standing.listed);
-        let best_first = self.best_first_by_vertical.entry(vertical).or_default();
-        let place = best_first.partition_point(|other| {
-            let other = &self.slots[*other];
-            other.rank(other.listed) < rank
-        });
-        best_first.insert(place, slot);
+        let number = u32::try_from(slot).expect("fewer than four billion bids");
+        if !self.boards.contains_key(&profile.vertical) {
+            self.boards.insert(profile.vertical.clone(), Board::default());
+        }
+        let board = self.boards.get_mut(&profile.vertical).expect("just made");
+        board.put(number, rank, &self.filters);
+        board.set_live(number, profile.status == BidStatus::Active);
     }
 
-    fn unlist(&mut self, slot: usize) {
-        let standing = &self.slots[slot];
-        let vertical = &standing.profile.vertical;
-        let list = if standing.profile.live.is_some() {
-            &mut self.live_by_vertical
-        } else {
-            &mut self.best_first_by_vertical
-        };
-        let listed = list.get_mut(vertical).expect("a listed bid has its vertical");
-        listed.retain(|other| *other != slot);
+    /// Takes a bid out of where `next` does not stand; its board replaces it in place otherwise.
+    fn unlist(&mut self, slot: usize, next: &StandingBid) {
+        let profile = &self.slots[slot].profile;
+        if profile.live.is_some() {
+            let live = self.live_by_vertical.get_mut(&profile.vertical).expect("a live bid has its vertical");
+            live.retain(|other| *other != slot);
+        } else if next.profile.live.is_some() || next.profile.vertical != profile.vertical {
+            let board = self.boards.get_mut(&profile.vertical).expect("a listed bid has its board");
+            board.remove(u32::try_from(slot).expect("fewer than four billion bids"));
+        }
     }
+}
+
+/// Which dimension of the board stands for which reason.
+fn refusal_by(dimension: Dimension) -> Refusal {
+    match dimension {
+        Dimension::Origin => Refusal::Origin,
+        Dimension::State => Refusal::State,
+        Dimension::AreaCode => Refusal::AreaCode,
+        Dimension::Zip3 => Refusal::Zip,
+        Dimension::Language => Refusal::Language,
+        Dimension::Attestation => Refusal::Attestation,
+        Dimension::Seller => Refusal::Seller,
+        Dimension::Tag => Refusal::Tags,
+    }
+}
+
+/// What a board can filter of a bid's criteria. A radius, denied sellers, and all but one positive tag rule are left to the exact
+/// check, as is whatever shares a bucket.
+fn filters(criteria: &Criteria, filters: &mut Filters) {
+    filters.clear();
+    criteria.origins.iter().for_each(|origin| filters.admit(Dimension::Origin, origin_bucket(*origin)));
+    criteria.states.iter().for_each(|state| filters.admit(Dimension::State, state_bucket(*state)));
+    for area_code in &criteria.area_codes {
+        filters.admit(Dimension::AreaCode, area_code.saturating_sub(200));
+    }
+    if criteria.zip_radius.is_none() {
+        criteria.zips.iter().for_each(|zip| filters.admit(Dimension::Zip3, zip3(*zip)));
+    }
+    for language in &criteria.languages {
+        filters.admit(Dimension::Language, language_bucket(*language));
+    }
+    if let Some(least) = criteria.min_attestation {
+        let enough = [Attestation::A, Attestation::B, Attestation::C].into_iter().filter(|it| *it >= least);
+        enough.for_each(|enough| filters.admit(Dimension::Attestation, enough as u16));
+    }
+    criteria.sellers.iter().for_each(|seller| filters.admit(Dimension::Seller, seller_bucket(*seller)));
+    let positive = criteria.tags.iter().filter(|rule| !rule.not);
+    let mut values = positive.filter_map(|rule| match &rule.is {
+        TagTest::Equals(value) => Some((&rule.name, std::slice::from_ref(value).iter().collect::<Vec<_>>())),
+        TagTest::In(values) => Some((&rule.name, values.iter().collect())),
+        _ => None,
+    });
+    if let Some((name, values)) = values.next() {
+        filters.name(Dimension::Tag);
+        values.into_iter().for_each(|value| filters.admit(Dimension::Tag, tag_bucket(name, value)));
+    }
+}
+
+/// Where a call falls in each dimension.
+fn query(call: &CallFacts) -> Query {
+    let mut query = Query::default();
+    query.add(Dimension::Origin, origin_bucket(call.origin));
+    if let Some(state) = call.state {
+        query.add(Dimension::State, state_bucket(state));
+    }
+    if let Some(area_code) = call.area_code {
+        query.add(Dimension::AreaCode, area_code.saturating_sub(200));
+    }
+    if let Some(zip) = call.zip {
+        query.add(Dimension::Zip3, zip3(zip));
+    }
+    if let Some(language) = call.language {
+        query.add(Dimension::Language, language_bucket(language));
+    }
+    if let Some(attestation) = call.attestation {
+        query.add(Dimension::Attestation, attestation as u16);
+    }
+    query.add(Dimension::Seller, seller_bucket(call.seller));
+    for (name, value) in call.tags.iter() {
+        query.add(Dimension::Tag, tag_bucket(name, value));
+    }
+    query
+}
+
+fn origin_bucket(origin: CallOrigin) -> u16 {
+    origin as u16
+}
+
+fn letters_bucket([first, second]: [u8; 2]) -> u16 {
+    u16::from(first & 31) * 26 + u16::from(second & 31)
+}
+
+fn state_bucket(state: State) -> u16 {
+    letters_bucket(state.letters())
+}
+
+fn language_bucket(language: Language) -> u16 {
+    letters_bucket(language.letters())
+}
+
+fn zip3(zip: crate::place::Zip) -> u16 {
+    u16::try_from(zip.number() / 100).expect("three digits")
+}
+
+fn seller_bucket(seller: AccountId) -> u16 {
+    hashed(seller.0.as_bytes().iter())
+}
+
+fn tag_bucket(name: &str, value: &str) -> u16 {
+    hashed(name.as_bytes().iter().chain(b"=").chain(value.as_bytes()))
+}
+
+/// FNV-1a (Fowler, Noll, Vo), folded to 16 bits: the same in every process, so that boards are.
+fn hashed<'a>(bytes: impl Iterator<Item = &'a u8>) -> u16 {
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let folded = hash ^ (hash >> 32);
+    u16::try_from((folded ^ (folded >> 16)) & 0xffff).expect("16 bits")
 }

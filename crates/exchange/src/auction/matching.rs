@@ -146,10 +146,12 @@ pub enum Refusal {
     /// Its concurrency cap is reached.
     ConcurrencyCap,
     /// A cap on calls is reached.
+    #[serde(alias = "daily_calls_cap")]
     CallCap,
     /// A cap on conversions is reached.
     ConversionCap,
     /// A cap on money would be passed.
+    #[serde(alias = "daily_spend_cap")]
     SpendCap,
     /// Its day's limits are spread evenly, and what has been released is taken.
     Paced,

@@ -2,6 +2,7 @@
 //!
 //! Absent on purpose: money and capacity are only looked at here, never taken; that is [`crate::call_flow`]'s.
 
+pub mod board;
 pub mod matching;
 pub mod index;
 pub mod contest;

@@ -156,6 +156,7 @@ impl BidRequest {
 
 /// A live bidder's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LiveAnswer {
     /// The bid profile that was asked.
     pub bid: BidProfileId,
@@ -165,6 +166,7 @@ pub struct LiveAnswer {
 
 /// What a live bidder said, or why nothing usable came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "said", rename_all = "snake_case")]
 pub enum LiveSaid {
     /// A bid for this call.

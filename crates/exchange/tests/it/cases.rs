@@ -27,8 +27,7 @@ fn every_case_comes_out_as_written() {
 /// Every case in a folder and the folders in it, by name.
 fn cases_in(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("the folder of cases");
-    let mut paths: Vec<PathBuf> =
-        entries.map(|entry| entry.expect("a readable folder").path()).collect();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
     paths.sort();
     let is_case = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "case");
     paths

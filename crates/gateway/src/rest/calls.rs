@@ -7,8 +7,8 @@ use crate::request::{self, Part, Query};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
-use exchange::bid::{Conversion, Price, State as ConsumerState};
-use exchange::call::{Attempt, Call, CallState, EndedBy, FailedAttempt, FailureCause, Outcome};
+use exchange::bid::{Conversion, Price};
+use exchange::call::{Attempt, Call, CallState, EndedBy, FailedAttempt, FailureCause, Outcome, Stated};
 use exchange::id::{AccountId, BidProfileId, CallId};
 use exchange::ledger::money::Micros;
 use exchange::phone_number::{CallerId, PhoneNumber};
@@ -35,9 +35,10 @@ pub(crate) struct CallView {
     /// The carrier trunk it came over.
     #[serde(skip_serializing_if = "Option::is_none")]
     trunk: Option<String>,
-    /// The consumer's state as the seller says it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stated_state: Option<ConsumerState>,
+    /// What the seller, or the carrier, says of the consumer.
+    stated: Stated,
+    /// Whether it is a ping: an offer of a call that is still to come.
+    is_ping: bool,
     /// The seller.
     #[serde(skip_serializing_if = "Option::is_none")]
     seller: Option<AccountId>,
@@ -55,6 +56,9 @@ pub(crate) struct CallView {
     /// The screening rule that refused it.
     #[serde(skip_serializing_if = "Option::is_none")]
     screened_out_by: Option<String>,
+    /// The call that used this ping's reservation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redeemed_by: Option<CallId>,
     /// When it ended, in microseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<Timestamp>,
@@ -81,6 +85,10 @@ pub(crate) struct CallView {
 pub(crate) enum Stage {
     /// Being decided.
     Received,
+    /// Live bidders are being asked.
+    Bidding,
+    /// A ping won: the call is to come.
+    Reserved,
     /// A target is being rung.
     Ringing,
     /// Caller and target are connected.
@@ -155,13 +163,14 @@ impl Role {
 /// The attempt that rings, is connected, or was.
 fn taken(call: &Call) -> Option<&Attempt> {
     match &call.state {
-        CallState::Ringing { attempt, .. }
+        CallState::Reserved { attempt, .. }
+        | CallState::Ringing { attempt, .. }
         | CallState::Connected { attempt, .. }
         | CallState::Ended {
             outcome: Outcome::NotConverted { attempt, .. } | Outcome::Converted { attempt, .. },
             ..
         } => Some(attempt),
-        CallState::Received | CallState::Ended { .. } => None,
+        CallState::Received | CallState::Bidding { .. } | CallState::Ended { .. } => None,
     }
 }
 
@@ -177,7 +186,8 @@ impl CallView {
             called: call.called,
             caller: caller(&call.caller, role),
             trunk: role.is_house().then(|| call.trunk.clone()),
-            stated_state: call.stated_state,
+            stated: call.stated.clone(),
+            is_ping: call.is_ping,
             seller: (!matches!(role, Role::Buyer(_))).then_some(call.seller),
             vertical: call.vertical.clone(),
             origin: call.origin,
@@ -187,6 +197,7 @@ impl CallView {
             screened_out_by: None,
             ended_at: None,
             ended_by: None,
+            redeemed_by: None,
             connected_ms: None,
             charge_micros: None,
             payout_micros: None,
@@ -223,7 +234,12 @@ impl CallView {
                 self.payout_micros = (!matches!(role, Role::Buyer(_))).then_some(payout_micros);
                 self.margin_micros = role.is_house().then_some(margin_micros);
             }
-            Outcome::NoBidder | Outcome::Unanswered | Outcome::Abandoned | Outcome::Interrupted => {}
+            Outcome::Redeemed { by } => self.redeemed_by = Some(by),
+            Outcome::NoBidder
+            | Outcome::Unanswered
+            | Outcome::Abandoned
+            | Outcome::Interrupted
+            | Outcome::Expired => {}
         }
     }
 }
@@ -240,6 +256,8 @@ fn caller(caller: &CallerId, role: Role) -> String {
 fn stage(state: &CallState) -> Stage {
     match state {
         CallState::Received => Stage::Received,
+        CallState::Bidding { .. } => Stage::Bidding,
+        CallState::Reserved { .. } => Stage::Reserved,
         CallState::Ringing { .. } => Stage::Ringing,
         CallState::Connected { .. } => Stage::Connected,
         CallState::Ended { .. } => Stage::Ended,
@@ -317,11 +335,13 @@ impl CallQuery {
             Role::Buyer(_) => (none(self.seller, "seller")?, principal.confined_to(self.buyer, "buyer")?),
         };
         let state = match self.state {
+            Some(Stage::Bidding) => Some(CallStage::Bidding),
+            Some(Stage::Reserved) => Some(CallStage::Reserved),
             Some(Stage::Ringing) => Some(CallStage::Ringing),
             Some(Stage::Connected) => Some(CallStage::Connected),
             Some(Stage::Ended) => Some(CallStage::Ended),
             Some(Stage::Received) => {
-                let fix = "ask for ringing, connected or ended";
+                let fix = "ask for bidding, reserved, ringing, connected or ended";
                 return Err(Problem::field(
                     Kind::MalformedRequest,
                     "state",

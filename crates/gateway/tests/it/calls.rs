@@ -1,7 +1,7 @@
 //! Calls, receipts and transfers: one call that fell back once and converted, as each role sees it.
 
 use crate::house::{Answer, BUYER, House, NUMBER, OTHER_BUYER, SELLER, Who, bid};
-use exchange::call::{Arrival, FailureCause};
+use exchange::call::{Arrival, FailureCause, Stated};
 use exchange::effect::{Action, EndReason, Input};
 use exchange::id::CallId;
 use exchange::phone_number::CallerId;
@@ -20,7 +20,7 @@ async fn with_a_call() -> House {
         called: NUMBER.parse().expect("a number"),
         caller: CallerId::from_user_part(CALLER),
         trunk: "carrier-7".to_owned(),
-        stated_state: None,
+        stated: Stated::default(),
     };
     house.engine.call(CALL, Input::Arrived(arrival)).expect("room");
     wait_for(&mut house, |action| matches!(action, Action::RingTarget { attempt: 1, .. })).await;

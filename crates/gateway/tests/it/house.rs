@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
-use engine::{Engine, EngineConfig, EngineThread};
+use engine::{Engine, EngineConfig, EngineThread, LiveBidders};
 use exchange::effect::Action;
 use exchange::id::{AccountId, CallId};
 use exchange::policy::Policy;
@@ -81,7 +81,8 @@ impl House {
         let store = Store::open(directory.path(), &StoreOptions::default()).expect("a store");
         let (out, actions) = unbounded_channel();
         let (engine, thread) =
-            engine::start(&store, &EngineConfig::default(), Policy::default(), out).expect("an engine");
+            engine::start(&store, &EngineConfig::default(), Policy::default(), LiveBidders::default(), out)
+                .expect("an engine");
         let keys =
             Who::ALL.into_iter().filter_map(|who| Some((who, insert_key(&store, who.role()?)))).collect();
         let dependencies = Dependencies {
@@ -195,7 +196,7 @@ pub(crate) fn bid(buyer: AccountId, price: i64) -> Value {
         "status": "active",
         "price": { "type": "per_call", "amount_micros": price * 1_000_000 },
         "conversion": { "min_connected_s": 0 },
-        "criteria": { "vertical": "roofing" },
+        "vertical": "roofing",
         "destination": { "sip_uris": ["sip:roofs@127.0.0.1:5090"] },
     })
 }

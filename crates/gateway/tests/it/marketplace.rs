@@ -82,7 +82,7 @@ async fn every_invalid_field_is_told_at_once() {
 async fn a_misspelt_or_missing_field_is_named() {
     let house = House::furnished().await;
     let mut misspelt = bid(BUYER, 30);
-    misspelt["criteria"]["verticals"] = json!("roofing");
+    misspelt["criteria"] = json!({ "verticals": "roofing" });
     let mut missing = bid(BUYER, 30);
     missing["conversion"] = json!({});
     let mut wrong_type = bid(BUYER, 30);

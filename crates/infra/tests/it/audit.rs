@@ -125,7 +125,12 @@ fn cook(directory: &Directory, sql: &str) {
 fn a_call_charged_without_converting_is_found() {
     let directory = books();
     let store = directory.open();
-    let state = CallState::Connected { attempt: attempt(1, account_id(2), at(3)), answered_at: at(4) };
+    let state = CallState::Connected {
+        attempt: attempt(1, account_id(2), at(3)),
+        answered_at: at(4),
+        fallbacks: Vec::new(),
+        recoveries: 0,
+    };
     let mut charged = converted(3, account_id(2));
     charged.records.retain(|record| !matches!(record, Record::Call(_)));
     charged.records.push(Record::Call(Box::new(call(3, state))));

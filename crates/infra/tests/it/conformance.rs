@@ -6,12 +6,16 @@ use crate::fixtures::{
 };
 use exchange::account::{AccountKind, AccountStatus};
 use exchange::bid::BidStatus;
+use exchange::bid::caps::CapGroup;
 use exchange::call::CallState;
-use exchange::effect::{DailyUsage, Record};
-use exchange::id::AccountId;
+use exchange::effect::Record;
+use exchange::id::{AccountId, CapGroupId, DealId};
 use exchange::ledger::money::Micros;
-use exchange::schedule::CalendarDay;
+use exchange::schedule::ZoneName;
 use exchange::snapshot::Snapshot;
+use exchange::track_record::{SellerRecord, TrackRecord};
+use exchange::trading_rules::{Deal, Scope, ScopedRules};
+use exchange::usage::{CapOwner, Taken, Usage};
 use infra::store::{CommitResult, OnDurable, StoreOptions, UnitOfWork};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
 use std::collections::BTreeMap;
@@ -24,6 +28,7 @@ enum Happening {
     TrackingNumber { number: u64, active: bool },
     BidProfile { number: u128, buyer: u128, paused: bool },
     Usage { bid: u128, day: i32, calls: u32 },
+    Trading { number: u128, active: bool },
     Deposit { buyer: u128, units: i64 },
     CallMovesOn { number: u128, buyer: u128, converts: bool },
     Nothing,
@@ -39,6 +44,7 @@ fn happening() -> impl Strategy<Value = Happening> {
             paused
         }),
         (0..6u128, 0..3i32, 0..9u32).prop_map(|(bid, day, calls)| Happening::Usage { bid, day, calls }),
+        (0..3u128, any::<bool>()).prop_map(|(number, active)| Happening::Trading { number, active }),
         (0..3u128, 1..500i64).prop_map(|(buyer, units)| Happening::Deposit { buyer, units }),
         (0..8u128, 0..3u128, any::<bool>()).prop_map(|(number, buyer, converts)| Happening::CallMovesOn {
             number,
@@ -78,10 +84,17 @@ fn units(happenings: &[Happening]) -> Vec<UnitOfWork> {
             }
             Happening::Usage { bid, day, calls } => {
                 let spend_micros = Micros::units(i64::from(*calls));
-                let usage =
-                    DailyUsage { bid: bid_id(*bid), day: CalendarDay(*day), calls: *calls, spend_micros };
-                unit(1, vec![Record::DailyUsage(usage)])
+                let taken = [Taken { number: *day, calls: *calls, conversions: *calls, spend_micros }; 5];
+                let owner = match bid % 3 {
+                    0 => CapOwner::Group(CapGroupId(bid_id(*bid).0)),
+                    _ => CapOwner::Bid(bid_id(*bid)),
+                };
+                let mut record = TrackRecord::default();
+                record.rang(at(bid + 1));
+                let record = matches!(owner, CapOwner::Bid(_)).then_some(record);
+                unit(1, vec![Record::Usage(Box::new(Usage { owner, taken, record }))])
             }
+            Happening::Trading { number, active } => unit(1, trading(*number, *active)),
             Happening::Deposit { buyer, units } => {
                 deposit(account_id(*buyer), &format!("wire:{place}"), Micros::units(*units))
             }
@@ -96,6 +109,41 @@ fn units(happenings: &[Happening]) -> Vec<UnitOfWork> {
     units
 }
 
+/// A deal, a cap group, rules and a seller's record, all under one small number.
+fn trading(number: u128, active: bool) -> Vec<Record> {
+    let deal = Deal {
+        id: DealId(bid_id(number).0),
+        name: "a deal".to_owned(),
+        active,
+        seller: account_id(10),
+        vertical: None,
+        buyers: [account_id(number)].into(),
+        floor_micros: Micros::units(5),
+        first_look: active,
+    };
+    let group = CapGroup {
+        id: CapGroupId(bid_id(number).0),
+        buyer: account_id(number),
+        name: "a group".to_owned(),
+        time_zone: ZoneName::default(),
+        concurrent_calls: active.then_some(3),
+        limits: Vec::new(),
+    };
+    let scope = match number {
+        0 => Scope::Vertical("medicare".to_owned()),
+        1 => Scope::Seller(account_id(10)),
+        _ => Scope::Number(tracking_number(1, account_id(10)).number),
+    };
+    let rules = ScopedRules { quality_adjusted: Some(active), ..ScopedRules::none(scope) };
+    let record = SellerRecord { ended: u16::from(active), ..SellerRecord::default() };
+    vec![
+        Record::Deal(deal),
+        Record::CapGroup(group),
+        Record::TradingRules(Box::new(rules)),
+        Record::SellerRecord(account_id(10 + number), record),
+    ]
+}
+
 fn move_on(number: u128, stage: u8, buyer: AccountId, converts: bool) -> UnitOfWork {
     match (stage, converts) {
         (1, _) => ringing(number, buyer),
@@ -103,6 +151,8 @@ fn move_on(number: u128, stage: u8, buyer: AccountId, converts: bool) -> UnitOfW
             let connected = CallState::Connected {
                 attempt: attempt(1, buyer, at(number)),
                 answered_at: at(number).plus_ms(3_000),
+                fallbacks: Vec::new(),
+                recoveries: 0,
             };
             unit(number, vec![Record::Call(Box::new(call(number, connected))), event(call_id(number))])
         }

@@ -1,18 +1,19 @@
 //! A small marketplace to write down.
 
 use exchange::account::{Account, AccountKind, AccountStatus};
-use exchange::auction::receipt::Receipt;
-use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
-use exchange::call::{Attempt, Call, CallState, EndedBy, Outcome};
+use exchange::auction::receipt::{Receipt, Versions};
+use exchange::bid::{BidProfile, Conversion, Destination, Price};
+use exchange::call::{Attempt, Call, CallState, EndedBy, Outcome, Stated};
 use exchange::effect::{Command, Input, JournalEntry, JournalInput, Record};
 use exchange::event::{Event, Fact, Subject};
 use exchange::id::{AccountId, BidProfileId, CallId};
 use exchange::ledger::money::{Currency, Micros};
 use exchange::ledger::transfer::{LedgerAccount, Transfer, TransferReason};
 use exchange::phone_number::{CallerId, PhoneNumber};
-use exchange::schedule::{CalendarDay, Schedule, ZoneName};
+use exchange::schedule::ZoneName;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
+use exchange::usage::Counted;
 use infra::store::{Store, StoreOptions, UnitOfWork};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -92,26 +93,19 @@ pub(crate) fn tracking_number(number: u64, seller: AccountId) -> TrackingNumber 
         origin: CallOrigin::OrganicInbound,
         floor_micros: Micros::units(1),
         payout_basis_points: 7_000,
+        language: None,
         tags: BTreeMap::new(),
         active: true,
     }
 }
 
 pub(crate) fn bid_profile(number: u128, buyer: AccountId, vertical: &str) -> BidProfile {
+    let price = Price::PerCall { amount_micros: Micros::units(10) };
+    let destination = Destination::of("sip:target@192.0.2.1");
     BidProfile {
-        id: bid_id(number),
-        buyer,
         name: format!("Bid {number}"),
-        status: BidStatus::Active,
-        price: Price::PerCall { amount_micros: Micros::units(10) },
         conversion: Conversion { min_connected_s: 90 },
-        criteria: Criteria { vertical: vertical.to_owned(), ..Criteria::default() },
-        schedule: Schedule::default(),
-        caps: Caps::default(),
-        priority: 1,
-        destination: Destination { sip_uris: vec!["sip:target@192.0.2.1".to_owned()] },
-        ring_timeout_ms: None,
-        max_call_s: None,
+        ..BidProfile::new(bid_id(number), buyer, vertical, price, destination)
     }
 }
 
@@ -131,7 +125,7 @@ pub(crate) fn attempt(number: u8, buyer: AccountId, at: Timestamp) -> Attempt {
         conversion: Conversion { min_connected_s: 90 },
         max_call_s: 3_600,
         hold_micros: HOLD,
-        cap_day: CalendarDay(20_000),
+        counted: Counted::default(),
         started_at: at,
     }
 }
@@ -144,7 +138,8 @@ pub(crate) fn call(number: u128, state: CallState) -> Call {
         called: phone(1),
         caller: CallerId::Number(phone(9_999)),
         trunk: "carrier".to_owned(),
-        stated_state: None,
+        stated: Stated::default(),
+        is_ping: false,
         seller: account_id(1),
         vertical: "medicare".to_owned(),
         origin: CallOrigin::OrganicInbound,
@@ -203,7 +198,8 @@ pub(crate) fn deposit(account: AccountId, reference: &str, amount: Micros) -> Un
 /// A call that rings, its money held.
 pub(crate) fn ringing(number: u128, buyer: AccountId) -> UnitOfWork {
     let id = call_id(number);
-    let state = CallState::Ringing { attempt: attempt(1, buyer, at(number)), fallbacks: Vec::new() };
+    let state =
+        CallState::Ringing { attempt: attempt(1, buyer, at(number)), fallbacks: Vec::new(), recoveries: 0 };
     let hold = transfer(
         TransferReason::Hold { call: id, attempt: 1 },
         LedgerAccount::Available(buyer),
@@ -211,6 +207,7 @@ pub(crate) fn ringing(number: u128, buyer: AccountId) -> UnitOfWork {
         HOLD,
     );
     let receipt = Receipt {
+        versions: Versions::default(),
         call: id,
         decided_at: at(number),
         screening: Vec::new(),

@@ -50,6 +50,7 @@ impl Ending {
                 let reason = format!("SIP;cause={sip_status};text=\"Target rejected the call\"");
                 Self { status: 480, reason, retry_after: false }
             }
+            FailureCause::HungUpEarly { .. } => Self::new(480, 16, "Target hung up"),
             FailureCause::NoLongerEligible => Self::new(480, 34, "No bidder left"),
         }
     }
@@ -57,6 +58,12 @@ impl Ending {
     /// A peer stopped answering.
     pub(crate) fn peer_lost() -> Self {
         Self::new(408, 102, "Recovery on timer expiry")
+    }
+
+    /// The caller refused the session with another target.
+    pub(crate) fn move_refused(sip_status: u16) -> Self {
+        let reason = format!("SIP;cause={sip_status};text=\"Caller refused the new session\"");
+        Self { status: 480, reason, retry_after: false }
     }
 
     /// Too much to do.

@@ -4,6 +4,7 @@
 //! what SIP itself demands (a 200 to a BYE, a 487 after a CANCEL) it does at once.
 
 mod ending;
+mod handover;
 mod refresh;
 mod relay;
 mod ringing;
@@ -20,6 +21,7 @@ pub(crate) use ending::Ending;
 use exchange::effect::{Action, Input};
 use exchange::id::CallId;
 use exchange::time::Timestamp;
+use handover::Handover;
 use relay::Relay;
 pub(crate) use relay::refuse_short_interval;
 pub(crate) use ringing::end_stray_answer;
@@ -34,6 +36,10 @@ pub(crate) struct Bridge {
     target: Option<TargetLeg>,
     /// The latest attempt the exchange has spoken of; earlier ones are over.
     latest_attempt: u8,
+    /// The attempt whose target the caller was last connected with.
+    joined_attempt: u8,
+    /// The caller on its way to another target.
+    handover: Option<Handover>,
     /// Requests passed from one side to the other and not yet finished.
     relays: Vec<Relay>,
     /// BYEs of ours without an answer yet.
@@ -91,7 +97,7 @@ impl Bridge {
         id: CallId,
         invite: Request,
         server: ServerId,
-        leg: Leg,
+        mut leg: Leg,
         key: String,
         cx: &mut Signalling,
     ) -> Self {
@@ -99,11 +105,14 @@ impl Bridge {
         let tag = leg.dialog.local_tag();
         cx.dialogs.insert(tag, id);
         cx.invites.insert(key.clone());
+        leg.received_body = Body::of(&invite.headers, &invite.body);
         Self {
             id,
             caller: CallerLeg { leg, invite, server, state: CallerState::Waiting, has_rung: false },
             target: None,
             latest_attempt: 0,
+            joined_attempt: 0,
+            handover: None,
             relays: Vec::new(),
             departing: Vec::new(),
             tags: vec![tag],
@@ -124,7 +133,9 @@ impl Bridge {
     }
 
     /// Leaves no trace in what all calls share.
-    pub(crate) fn close(self, cx: &mut Signalling, now: Timestamp) {
+    pub(crate) fn close(mut self, cx: &mut Signalling, now: Timestamp) {
+        self.abandon_handover(now);
+        self.caller.leg.cancel_refresh(cx, now);
         for tag in &self.tags {
             cx.dialogs.remove(tag);
         }
@@ -166,8 +177,14 @@ impl Bridge {
                 let ending = Ending::of(reason, &cx.config);
                 self.end(&ending, cx, now);
             }
-            // The engine keeps these timers itself.
-            Action::StartRingTimer { .. } | Action::StartDurationTimer { .. } => {}
+            // The engine keeps these timers itself, and bidding is no business of the line.
+            Action::StartRingTimer { .. }
+            | Action::StartDurationTimer { .. }
+            | Action::StartBiddingTimer { .. }
+            | Action::StartReservationTimer { .. }
+            | Action::RequestBid(_)
+            | Action::NotifyBidder(_)
+            | Action::AnswerPing(_) => {}
         }
     }
 
@@ -203,10 +220,12 @@ impl Bridge {
 
     /// Stops ringing the target, or hangs up on it.
     fn drop_target(&mut self, reason: &str, cx: &mut Signalling, now: Timestamp) {
+        self.abandon_handover(now);
         let Some(mut target) = self.target.take() else { return };
         match target.state {
             TargetState::Calling => cx.transactions.cancel(target.invite, Some(reason), now),
             TargetState::Up { .. } => {
+                target.leg.cancel_refresh(cx, now);
                 target.acknowledge(None, cx);
                 let bye = send_bye(&mut target.leg, reason, self.id, cx, now);
                 self.departing.extend(bye);
@@ -221,16 +240,29 @@ impl Bridge {
         self.end(&Ending::peer_lost(), cx, now);
     }
 
-    /// 200 to the caller, with what the target answered.
+    /// Connects the caller with the target that answered.
     fn connect(&mut self, attempt: u8, cx: &mut Signalling, now: Timestamp) {
         let Some(target) = self.target.as_ref().filter(|target| target.attempt == attempt && target.is_up())
         else {
             return;
         };
-        if self.caller.state != CallerState::Waiting {
-            return;
+        match self.caller.state {
+            CallerState::Waiting => {
+                self.joined_attempt = attempt;
+                let answer = target.answer.clone();
+                self.answer_caller(answer, cx, now);
+            }
+            CallerState::Talking | CallerState::Answered { hang_up: None } => {
+                if self.joined_attempt != attempt && self.handover.is_none() {
+                    self.begin_handover(cx, now);
+                }
+            }
+            CallerState::Answered { hang_up: Some(_) } | CallerState::Gone => {}
         }
-        let answer = target.answer.clone();
+    }
+
+    /// 200 to the caller, with what the target answered.
+    fn answer_caller(&mut self, answer: Option<Body>, cx: &mut Signalling, now: Timestamp) {
         let caller = &mut self.caller;
         let mut response = caller.reply(200, answer.as_ref(), cx);
         let offered_s = cx.config.session_expires_s;
@@ -243,17 +275,24 @@ impl Bridge {
     /// The ACK of a 200 of ours: to the caller's INVITE, or to a re-INVITE of either side.
     pub(crate) fn on_ack(&mut self, invite: ServerId, ack: &Request, cx: &mut Signalling, now: Timestamp) {
         if invite != self.caller.server {
-            return self.on_relayed_ack(invite, ack, cx);
+            self.on_relayed_ack(invite, ack, cx);
+            return self.advance_handover(cx, now);
         }
         // An ACK overtaken by the caller's BYE finds nobody there any more.
         let CallerState::Answered { hang_up } = &self.caller.state else { return };
         let hang_up = hang_up.clone();
         self.caller.state = CallerState::Talking;
-        if let Some(target) = &mut self.target {
-            target.acknowledge(Body::of(&ack.headers, &ack.body), cx);
+        let answer = Body::of(&ack.headers, &ack.body);
+        if answer.is_some() {
+            self.caller.leg.received_body.clone_from(&answer);
         }
-        if let Some(reason) = hang_up {
-            self.hang_up_caller(&reason, cx, now);
+        // The answer is for the target that made the offer, which may have left meanwhile.
+        if let Some(target) = self.target.as_mut().filter(|target| target.attempt == self.joined_attempt) {
+            target.acknowledge(answer, cx);
+        }
+        match hang_up {
+            Some(reason) => self.hang_up_caller(&reason, cx, now),
+            None => self.advance_handover(cx, now),
         }
     }
 
@@ -341,6 +380,7 @@ impl Bridge {
                 }
                 self.caller.state = CallerState::Gone;
                 self.caller.leg.timer.stop();
+                self.abandon_handover(now);
                 self.tell(Input::CallerHungUp, cx, now);
             }
             // A target that only rings has nothing to hang up (RFC 3261 section 15.1.2).
@@ -349,7 +389,11 @@ impl Bridge {
             }
             Side::Target => {
                 cx.answer(id, bye, 200, now);
-                self.target = None;
+                self.abandon_handover(now);
+                self.detach_relays(cx, now);
+                if let Some(target) = self.target.take() {
+                    target.leg.cancel_refresh(cx, now);
+                }
                 self.tell(Input::TargetHungUp, cx, now);
             }
         }
@@ -368,8 +412,12 @@ impl Bridge {
         } else if let Some(index) = self.relays.iter().position(|relay| relay.client == id) {
             self.on_relayed_response(index, response, cx, now);
             true
+        } else if self.handover_invite() == Some(id) {
+            self.on_handover_response(id, response, cx, now);
+            true
         } else if let Some(side) = self.side_refreshing_with(id) {
             self.on_refresh_response(side, response, cx, now);
+            self.advance_handover(cx, now);
             true
         } else {
             if !response.is_provisional() {
@@ -386,7 +434,7 @@ impl Bridge {
             self.on_trunk_failure(cx, now);
         } else if let Some(index) = self.relays.iter().position(|relay| relay.client == id) {
             self.on_relay_failure(index, cx, now);
-        } else if self.side_refreshing_with(id).is_some() {
+        } else if self.handover_invite() == Some(id) || self.side_refreshing_with(id).is_some() {
             self.lose_peer(cx, now);
         }
     }
@@ -404,7 +452,8 @@ impl Bridge {
         let caller =
             if self.caller.state == CallerState::Talking { self.caller.leg.timer.next() } else { None };
         let target = self.target.as_ref().and_then(TargetLeg::next_deadline);
-        self.engine_deadline.into_iter().chain(caller).chain(target).min()
+        let handover = self.handover.as_ref().map(Handover::next_deadline);
+        self.engine_deadline.into_iter().chain(caller).chain(target).chain(handover).min()
     }
 
     /// Does what is due.
@@ -417,6 +466,7 @@ impl Bridge {
             return self.end(&Ending::overloaded(), cx, now);
         }
         self.check_trunk_deadline(cx, now);
+        self.check_handover_deadline(cx, now);
         for side in [Side::Caller, Side::Target] {
             self.check_session_timer(side, cx, now);
         }

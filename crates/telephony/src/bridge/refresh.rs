@@ -2,22 +2,21 @@
 
 use super::relay::{PendingInvite, refuse_short_interval};
 use super::{Bridge, CallerState, Side};
+use crate::body::Body;
 use crate::field::read_number;
 use crate::header::Name;
 use crate::message::{Request, Response};
 use crate::method::Method;
 use crate::session_timer::TimerDue;
-use crate::signalling::{Owner, Signalling};
-use crate::transaction::{ClientId, ServerId};
+use crate::signalling::{Leg, Owner, REFRESH_RETRY_MS, Refresh, Signalling};
+use crate::transaction::{ClientId, ServerId, TableFull};
+use exchange::id::CallId;
 use exchange::time::Timestamp;
-
-/// Pause before a refresh that did not go through is tried again: glare, or a peer that is busy.
-const REFRESH_RETRY_MS: u64 = 2_000;
 
 impl Bridge {
     pub(super) fn side_refreshing_with(&self, id: ClientId) -> Option<Side> {
         let refreshes =
-            |refresh: &Option<(ClientId, Method)>| refresh.as_ref().is_some_and(|(own, _)| *own == id);
+            |refresh: &Option<Refresh>| refresh.as_ref().is_some_and(|refresh| refresh.client == id);
         if refreshes(&self.caller.leg.refresh) {
             return Some(Side::Caller);
         }
@@ -26,7 +25,9 @@ impl Bridge {
 
     /// Whether a re-INVITE of our own is in progress on either leg.
     pub(super) fn has_invite_refresh(&self) -> bool {
-        let is_invite = |refresh: &Option<(ClientId, Method)>| matches!(refresh, Some((_, Method::Invite)));
+        let is_invite = |refresh: &Option<Refresh>| {
+            refresh.as_ref().is_some_and(|refresh| refresh.method == Method::Invite)
+        };
         is_invite(&self.caller.leg.refresh)
             || self.target.as_ref().is_some_and(|target| is_invite(&target.leg.refresh))
     }
@@ -44,23 +45,22 @@ impl Bridge {
         }
     }
 
-    /// UPDATE where the peer takes it, else a re-INVITE with what the peer last had from us.
-    fn refresh(&mut self, side: Side, cx: &mut Signalling, now: Timestamp) {
+    /// UPDATE where the peer takes it and nothing is to be said, else a re-INVITE with what the peer last had from us.
+    pub(super) fn refresh(&mut self, side: Side, cx: &mut Signalling, now: Timestamp) {
         let relays_invite = matches!(self.pending_invite(), Some(PendingInvite::RelayedFrom(_)));
+        let moves_caller = side == Side::Caller && self.handover_invite().is_some();
         let call = self.id;
         let Some(leg) = self.leg_mut(side) else { return };
-        let method = if leg.allows_update { Method::Update } else { Method::Invite };
-        if leg.refresh.is_some() || (relays_invite && method == Method::Invite) {
+        let updates = leg.allows_update && !leg.owes_description;
+        let method = if updates { Method::Update } else { Method::Invite };
+        if leg.refresh.is_some() || ((relays_invite || moves_caller) && method == Method::Invite) {
             return leg.timer.retry_refresh(REFRESH_RETRY_MS, now);
         }
-        let mut request = leg.dialog.request(method.clone());
-        cx.introduce(&mut request.headers, leg.peer);
-        request.headers.push(Name::SessionExpires, leg.timer.offer());
-        if let Some(body) = leg.sent_body.as_ref().filter(|_| method == Method::Invite) {
-            body.attach(&mut request.headers, &mut request.body);
-        }
-        match cx.send_in(leg, request, Owner::Call(call), now) {
-            Ok(client) => leg.refresh = Some((client, method)),
+        match send_session(leg, &method, call, cx, now) {
+            Ok(client) => {
+                let has_offer = method == Method::Invite && leg.sent_body.is_some();
+                leg.refresh = Some(Refresh { client, method, has_offer });
+            }
             Err(_) => leg.timer.retry_refresh(REFRESH_RETRY_MS, now),
         }
     }
@@ -76,14 +76,19 @@ impl Bridge {
             return;
         }
         let Some(leg) = self.leg_mut(side) else { return };
-        let Some((client, method)) = leg.refresh.take() else { return };
+        let Some(Refresh { client, method, has_offer }) = leg.refresh.take() else { return };
+        let is_invite = method == Method::Invite;
         match response.status {
             200..=299 => {
                 leg.dialog.refresh_target(&response.headers);
                 leg.timer.settle(&response.headers, now);
-                if method == Method::Invite {
+                if let Some(body) = Body::of(&response.headers, &response.body).filter(|_| is_invite) {
+                    leg.received_body = Some(body);
+                }
+                if is_invite {
+                    leg.owes_description = false;
                     let number = response.headers.cseq().map_or(0, |cseq| cseq.number);
-                    cx.transactions.acknowledge(client, leg.dialog.ack(number), leg.hop());
+                    acknowledge(leg, client, number, has_offer, cx);
                 }
             }
             408 | 481 => self.lose_peer(cx, now),
@@ -95,7 +100,13 @@ impl Bridge {
                 leg.timer.raise_to(response.headers.get(Name::MinSe).and_then(read_number).unwrap_or(0));
                 leg.timer.retry_refresh(REFRESH_RETRY_MS, now);
             }
-            _ => leg.timer.retry_refresh(REFRESH_RETRY_MS, now),
+            status => {
+                // Glare and haste pass; what the peer refuses for good is not asked of it again soon.
+                let passes = !leg.owes_description || matches!(status, 491 | 500..=599);
+                let quarter_ms = u64::from(leg.timer.interval_s()) * 250;
+                leg.owes_description &= passes;
+                leg.timer.retry_refresh(if passes { REFRESH_RETRY_MS } else { quarter_ms }, now);
+            }
         }
     }
 
@@ -121,4 +132,30 @@ impl Bridge {
         leg.agree_on_session(&update.headers, &mut response.headers, session_expires_s, now);
         cx.answer_with(id, response, now);
     }
+}
+
+/// Sends a request of our own that keeps the session alive; if it is an INVITE, with what we last sent, or shall send now.
+pub(super) fn send_session(
+    leg: &mut Leg,
+    method: &Method,
+    call: CallId,
+    cx: &mut Signalling,
+    now: Timestamp,
+) -> Result<ClientId, TableFull> {
+    let mut request = leg.dialog.request(method.clone());
+    cx.introduce(&mut request.headers, leg.peer);
+    request.headers.push(Name::SessionExpires, leg.timer.offer());
+    if let Some(body) = leg.sent_body.as_ref().filter(|_| *method == Method::Invite) {
+        body.attach(&mut request.headers, &mut request.body);
+    }
+    cx.send_in(leg, request, Owner::Call(call), now)
+}
+
+/// The ACK of a 2xx to an INVITE of our own. An offer in that 2xx is answered with what the peer has from us already.
+pub(super) fn acknowledge(leg: &Leg, client: ClientId, number: u32, has_offer: bool, cx: &mut Signalling) {
+    let mut ack = leg.dialog.ack(number);
+    if let Some(body) = leg.sent_body.as_ref().filter(|_| !has_offer) {
+        body.attach(&mut ack.headers, &mut ack.body);
+    }
+    cx.transactions.acknowledge(client, ack, leg.hop());
 }

@@ -1,5 +1,6 @@
 //! Requests passed from one side to the other: re-INVITE (hold, resume, late offer), UPDATE, INFO.
 
+use super::refresh::acknowledge;
 use super::{Bridge, Side};
 use crate::body::Body;
 use crate::field::read_number;
@@ -25,18 +26,20 @@ pub(super) struct Relay {
     pub(super) server: ServerId,
     /// Without its body.
     request: Request,
-    had_body: bool,
+    body: Option<Body>,
     pub(super) client: ClientId,
     /// For an INVITE that was answered 2xx: the number its ACK to the other side needs.
     ack_cseq: Option<u32>,
+    /// The other side left after that; only the ACK is still awaited.
+    is_orphan: bool,
 }
 
 /// A re-INVITE that is not finished; there is one at a time in a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PendingInvite {
     RelayedFrom(Side),
-    /// Our own, for a session timer.
-    Refresh,
+    /// Our own, for a session timer or to move the caller to another target.
+    Ours,
 }
 
 impl Relay {
@@ -44,6 +47,14 @@ impl Relay {
     pub(super) fn abandon(self, cx: &mut Signalling, now: Timestamp) {
         if self.ack_cseq.is_none() {
             cx.answer(self.server, &self.request, 487, now);
+            self.cancel(cx, now);
+        }
+    }
+
+    /// So that an INVITE ends even if the other side never finishes it.
+    fn cancel(&self, cx: &mut Signalling, now: Timestamp) {
+        if self.request.method == Method::Invite {
+            cx.transactions.cancel(self.client, None, now);
         }
     }
 }
@@ -81,6 +92,10 @@ impl Bridge {
             Some(_) if changes_session => return Err(request.reply(491)),
             _ => {}
         }
+        if self.is_between_targets() {
+            // The session is about to change; what is asked now is asked again.
+            return Err(if changes_session { request.reply(491) } else { later(500) });
+        }
         if self.relays.len() >= RELAYS_MAX || self.connected_leg_mut(from).is_none() {
             return Err(later(500));
         }
@@ -96,29 +111,60 @@ impl Bridge {
         }
         onward.headers.copy_from(&request.headers, Name::InfoPackage);
         let body = Body::of(&request.headers, &request.body);
-        if let Some(body) = &body {
+        let description = body.clone().filter(|_| changes_session).map(|body| leg.continued(body));
+        if let Some(body) = description.as_ref().or(body.as_ref()) {
             body.attach(&mut onward.headers, &mut onward.body);
         }
         let client = cx.send_in(leg, onward, Owner::Call(call), now).map_err(|_| later(503))?;
-        let had_body = body.is_some();
-        if changes_session && had_body {
-            leg.sent_body = body;
+        if description.is_some() {
+            leg.sent_body = description;
         }
         cx.transactions.set_owner(server, Owner::Call(call));
         if request.method == Method::Invite {
             cx.answer(server, request, 100, now);
         }
         let head = Request { body: Vec::new(), ..request.clone() };
-        self.relays.push(Relay { from, server, request: head, had_body, client, ack_cseq: None });
+        let relay = Relay { from, server, request: head, body, client, ack_cseq: None, is_orphan: false };
+        self.relays.push(relay);
         Ok(())
     }
 
     /// The INVITE in progress, if any.
     pub(super) fn pending_invite(&self) -> Option<PendingInvite> {
         let relayed = self.relays.iter().find(|relay| relay.request.method == Method::Invite);
-        relayed
-            .map(|relay| PendingInvite::RelayedFrom(relay.from))
-            .or(self.has_invite_refresh().then_some(PendingInvite::Refresh))
+        relayed.map(|relay| PendingInvite::RelayedFrom(relay.from)).or_else(|| {
+            let is_ours = self.has_invite_refresh() || self.handover_invite().is_some();
+            is_ours.then_some(PendingInvite::Ours)
+        })
+    }
+
+    /// The target is gone. What was on its way to it gets its answer; what came from it ends in order.
+    pub(super) fn detach_relays(&mut self, cx: &mut Signalling, now: Timestamp) {
+        for mut relay in std::mem::take(&mut self.relays) {
+            match (relay.from, relay.ack_cseq) {
+                (Side::Caller, None) => {
+                    let status = if relay.request.method == Method::Info { 500 } else { 491 };
+                    cx.answer(relay.server, &relay.request, status, now);
+                    relay.cancel(cx, now);
+                }
+                (Side::Caller, Some(_)) => {
+                    relay.is_orphan = true;
+                    self.relays.push(relay);
+                }
+                (Side::Target, None) => {
+                    cx.answer(relay.server, &relay.request, 487, now);
+                    relay.cancel(cx, now);
+                    if relay.request.method == Method::Invite {
+                        self.caller.leg.adopt_invite(relay.client, relay.body.is_some(), now);
+                    }
+                }
+                (Side::Target, Some(number)) => {
+                    if relay.body.is_none() {
+                        acknowledge(&self.caller.leg, relay.client, number, false, cx);
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn on_relayed_response(
@@ -162,16 +208,22 @@ impl Bridge {
     }
 
     fn on_relayed_success(&mut self, index: usize, response: &Response, cx: &mut Signalling, now: Timestamp) {
-        let relay = &self.relays[index];
-        let (from, client, had_body) = (relay.from, relay.client, relay.had_body);
+        let relay = &mut self.relays[index];
+        let (from, client) = (relay.from, relay.client);
+        let had_body = relay.body.is_some();
+        let offer =
+            if relay.request.method == Method::Invite { relay.body.clone() } else { relay.body.take() };
         let (method, request_headers) = (relay.request.method.clone(), relay.request.headers.clone());
-        let body = Body::of(&response.headers, &response.body);
+        let mut body = Body::of(&response.headers, &response.body);
         let mut onward = relay.request.reply(response.status);
         let mut ack_cseq = None;
         if let Some(other) = self.leg_mut(from.other()) {
             if method != Method::Info {
                 other.dialog.refresh_target(&response.headers);
                 other.timer.settle(&response.headers, now);
+                if body.is_some() {
+                    other.received_body.clone_from(&body);
+                }
             }
             if method == Method::Invite {
                 let number = response.headers.cseq().map_or(0, |cseq| cseq.number);
@@ -187,7 +239,11 @@ impl Bridge {
             leg.dialog.refresh_target(&request_headers);
             cx.introduce(&mut onward.headers, leg.peer);
             leg.agree_on_session(&request_headers, &mut onward.headers, session_expires_s, now);
-            if body.is_some() {
+            if offer.is_some() {
+                leg.received_body = offer;
+            }
+            if let Some(description) = body.take() {
+                body = Some(leg.continued(description));
                 leg.sent_body.clone_from(&body);
             }
         }
@@ -205,10 +261,14 @@ impl Bridge {
     pub(super) fn on_relayed_ack(&mut self, invite: ServerId, ack: &Request, cx: &mut Signalling) {
         let Some(index) = self.relays.iter().position(|relay| relay.server == invite) else { return };
         let relay = self.relays.remove(index);
-        let Some(number) = relay.ack_cseq.filter(|_| !relay.had_body) else { return };
-        if let Some(other) = self.leg_mut(relay.from.other()) {
+        let Some(number) = relay.ack_cseq.filter(|_| relay.body.is_none()) else { return };
+        let answer = Body::of(&ack.headers, &ack.body);
+        if let Some(leg) = self.leg_mut(relay.from).filter(|_| answer.is_some()) {
+            leg.received_body.clone_from(&answer);
+        }
+        if let Some(other) = self.leg_mut(relay.from.other()).filter(|_| !relay.is_orphan) {
             let mut onward = other.dialog.ack(number);
-            if let Some(body) = Body::of(&ack.headers, &ack.body) {
+            if let Some(body) = answer.map(|answer| other.continued(answer)) {
                 body.attach(&mut onward.headers, &mut onward.body);
                 other.sent_body = Some(body);
             }

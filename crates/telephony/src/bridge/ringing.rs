@@ -92,11 +92,15 @@ impl Bridge {
         cx: &mut Signalling,
         now: Timestamp,
     ) {
-        if self.caller.state != CallerState::Waiting {
-            return;
-        }
+        let is_waiting = match self.caller.state {
+            CallerState::Waiting => true,
+            // The target before hung up early; the caller is still on the line.
+            CallerState::Talking | CallerState::Answered { hang_up: None } => false,
+            CallerState::Answered { hang_up: Some(_) } | CallerState::Gone => return,
+        };
+        self.detach_relays(cx, now);
         self.drop_target("SIP;cause=487", cx, now);
-        if attempt > 1 {
+        if attempt > 1 && is_waiting {
             // A dialog of its own for each target, as if the call had forked: an answer binds only its own attempt.
             let tag = cx.tokens.tag();
             cx.dialogs.insert(tag, self.id);
@@ -163,7 +167,7 @@ impl Bridge {
             CallerId::Anonymous => headers.push(Name::Privacy, "id"),
             CallerId::Malformed => {}
         }
-        leg.sent_body = Body::of(&self.caller.invite.headers, &self.caller.invite.body);
+        leg.sent_body.clone_from(&self.caller.leg.received_body);
         if let Some(body) = &leg.sent_body {
             body.attach(headers, &mut invite.body);
         }
@@ -230,11 +234,17 @@ impl Bridge {
         target.leg.timer.settle(&response.headers, now);
         target.answer = Body::of(&response.headers, &response.body);
         target.state = TargetState::Up { ack_due: Some(target.leg.dialog.latest_cseq()) };
-        if !self.caller.invite.body.is_empty() {
+        if target.leg.sent_body.is_some() {
             // The caller made the offer, so this 200 has the answer and the ACK carries nothing.
             target.acknowledge(None, cx);
         }
         let attempt = target.attempt;
+        if target.answer.is_none() && self.caller.state != CallerState::Waiting {
+            // A caller that is on the line can only be moved to media.
+            self.drop_target("SIP;cause=488;text=\"No session description\"", cx, now);
+            let cause = FailureCause::Rejected { sip_status: 200 };
+            return self.tell(Input::TargetFailed { attempt, cause }, cx, now);
+        }
         self.tell(Input::TargetAnswered { attempt }, cx, now);
     }
 

@@ -1,6 +1,6 @@
 //! What the people at the endpoints do: whom they call, how they answer, when they hang up.
 
-use exchange::bid::State;
+use exchange::place::State;
 use std::net::SocketAddr;
 
 /// A call to be placed. It has no `Debug`, so that its numbers do not reach a log.

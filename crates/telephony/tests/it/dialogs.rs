@@ -258,10 +258,22 @@ fn a_request_still_open_when_the_call_ends_gets_its_answer() {
     world.send(caller.peer, &caller.request(Method::Info, "Signal=1"));
     world.take(target.peer);
     world.send(target.peer, &target.request(Method::Bye, ""));
+    assert_eq!(world.heard(caller.peer), ["500 INFO"], "nobody is there to take it");
     world.end(call, EndReason::Over { by: exchange::call::EndedBy::Target });
     let bye = world.request(caller.peer);
     world.send(caller.peer, &caller.answer(&bye, 200, ""));
-    assert_eq!(world.heard(caller.peer), ["487 INFO"]);
+    world.advance_ms(40_000);
+    world.assert_empty();
+
+    let mut world = World::new();
+    let (mut caller, mut target, call) = world.connect();
+    world.send(target.peer, &target.request(Method::Info, "Signal=1"));
+    world.send(caller.peer, &caller.request(Method::Bye, ""));
+    world.take(target.peer);
+    world.end(call, EndReason::Over { by: exchange::call::EndedBy::Caller });
+    let bye = world.request(target.peer);
+    world.send(target.peer, &target.answer(&bye, 200, ""));
+    assert_eq!(world.heard(target.peer), ["487 INFO"]);
     world.advance_ms(40_000);
     world.assert_empty();
 }

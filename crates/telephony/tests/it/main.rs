@@ -2,6 +2,7 @@
 
 mod world;
 mod admission;
+mod recovery;
 mod ringing;
 mod ending;
 mod dialogs;

@@ -5,14 +5,16 @@ use super::read::{Reader, document, ledger_account};
 use crate::store::StoreError;
 use exchange::account::Account;
 use exchange::bid::BidProfile;
+use exchange::bid::caps::CapGroup;
 use exchange::call::Call;
-use exchange::effect::DailyUsage;
-use exchange::id::BidProfileId;
+use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
-use exchange::schedule::CalendarDay;
+use exchange::recent_calls::{RECENT_CALLS_MAX, RecentCall, WINDOW_S_MAX};
 use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use exchange::tracking_number::TrackingNumber;
+use exchange::trading_rules::{Deal, ScopedRules};
+use exchange::usage::Usage;
 use rusqlite::Connection;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
@@ -29,28 +31,36 @@ impl Reader {
                 )?),
                 ..Snapshot::default()
             };
-            each_document(connection, "accounts", "SELECT document FROM accounts", |account: Account| {
+            let all = |table| format!("SELECT document FROM {table}");
+            each_document(connection, "accounts", &all("accounts"), |account: Account| {
                 snapshot.accounts.insert(account.id, account);
             })?;
-            let numbers = "SELECT document FROM tracking_numbers";
-            each_document(connection, "tracking_numbers", numbers, |number: TrackingNumber| {
-                snapshot.tracking_numbers.insert(number.number, number);
+            each_document(connection, "tracking_numbers", &all("tracking_numbers"), |it: TrackingNumber| {
+                snapshot.tracking_numbers.insert(it.number, it);
             })?;
-            each_document(
-                connection,
-                "bid_profiles",
-                "SELECT document FROM bid_profiles",
-                |bid: BidProfile| {
-                    snapshot.bid_profiles.insert(bid.id, bid);
-                },
-            )?;
+            each_document(connection, "bid_profiles", &all("bid_profiles"), |bid: BidProfile| {
+                snapshot.bid_profiles.insert(bid.id, bid);
+            })?;
+            each_document(connection, "cap_groups", &all("cap_groups"), |group: CapGroup| {
+                snapshot.cap_groups.insert(group.id, group);
+            })?;
+            each_document(connection, "trading_rules", &all("trading_rules"), |rules: ScopedRules| {
+                snapshot.trading_rules.insert(rules.scope.clone(), rules);
+            })?;
+            each_document(connection, "deals", &all("deals"), |deal: Deal| {
+                snapshot.deals.insert(deal.id, deal);
+            })?;
+            each_document(connection, "usage", &all("usage"), |usage: Usage| {
+                snapshot.usage.insert(usage.owner, usage);
+            })?;
             let open_calls = "SELECT document FROM calls WHERE outcome IS NULL";
             each_document(connection, "calls", open_calls, |call: Call| {
                 snapshot.open_calls.insert(call.id, call);
             })?;
+            load_recent_calls(connection, &mut snapshot)?;
+            load_seller_records(connection, &mut snapshot)?;
             load_balances(connection, &mut snapshot)?;
             load_deposits(connection, &mut snapshot)?;
-            load_usage(connection, &mut snapshot)?;
             Ok(snapshot)
         })
     }
@@ -90,18 +100,27 @@ fn load_deposits(connection: &Connection, snapshot: &mut Snapshot) -> Result<(),
     Ok(())
 }
 
-fn load_usage(connection: &Connection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
-    let mut statement = connection.prepare("SELECT bid, day, calls, spend_micros FROM daily_usage")?;
+/// The latest connected calls that a duplicate rule can still ask about.
+fn load_recent_calls(connection: &Connection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
+    let window_micros = i64::from(WINDOW_S_MAX) * 1_000_000;
+    let since = snapshot.last_alive_at.0.saturating_sub(window_micros);
+    let sql = format!(
+        "SELECT document FROM calls WHERE outcome IN ('converted', 'not_converted') AND ended_at >= {since}
+         ORDER BY ended_at DESC LIMIT {RECENT_CALLS_MAX}"
+    );
+    each_document(connection, "calls", &sql, |call: Call| {
+        if let Some(recent) = RecentCall::of(&call) {
+            snapshot.recent_calls.insert(call.id, recent);
+        }
+    })
+}
+
+fn load_seller_records(connection: &Connection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
+    let mut statement = connection.prepare("SELECT document, seller FROM seller_records")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let bid = BidProfileId(Uuid::from_bytes(row.get(0)?));
-        let usage = DailyUsage {
-            bid,
-            day: CalendarDay(row.get(1)?),
-            calls: row.get(2)?,
-            spend_micros: Micros(row.get(3)?),
-        };
-        snapshot.usage.insert(bid, usage);
+        let seller = AccountId(Uuid::from_bytes(row.get(1)?));
+        snapshot.seller_records.insert(seller, document("seller_records", row, 0)?);
     }
     Ok(())
 }

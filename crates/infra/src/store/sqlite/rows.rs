@@ -6,13 +6,18 @@ use crate::store::{Rejection, StoreError, UnitOfWork};
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::auction::receipt::Receipt;
 use exchange::bid::BidProfile;
+use exchange::bid::caps::CapGroup;
 use exchange::call::{Call, CallState, Outcome};
-use exchange::effect::{DailyUsage, Record};
+use exchange::effect::Record;
 use exchange::event::{Event, Subject};
+use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, Transfer};
 use exchange::time::Timestamp;
+use exchange::track_record::SellerRecord;
 use exchange::tracking_number::TrackingNumber;
+use exchange::trading_rules::{Deal, ScopedRules};
+use exchange::usage::{CapOwner, Usage};
 use rusqlite::{Connection, Error, ErrorCode, Params, ffi, params};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -73,7 +78,11 @@ impl Rows {
                 Record::TrackingNumber(number) => write_tracking_number(connection, number)?,
                 Record::BidProfile(bid) => write_bid_profile(connection, bid)?,
                 Record::Call(call) => write_call(connection, call)?,
-                Record::DailyUsage(usage) => write_usage(connection, usage)?,
+                Record::Usage(usage) => write_usage(connection, usage)?,
+                Record::SellerRecord(seller, record) => write_seller_record(connection, *seller, record)?,
+                Record::CapGroup(group) => write_cap_group(connection, group)?,
+                Record::TradingRules(rules) => write_trading_rules(connection, rules)?,
+                Record::Deal(deal) => write_deal(connection, deal)?,
                 Record::Transfer(transfer) => self.write_transfer(connection, transfer, journal_seq)?,
                 Record::Receipt(receipt) => write_receipt(connection, receipt)?,
                 Record::Event(event) => write_event(connection, event)?,
@@ -202,28 +211,60 @@ fn write_bid_profile(connection: &Connection, bid: &BidProfile) -> Result<(), Wr
     let sql = "INSERT INTO bid_profiles (id, buyer, vertical, document) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (id) DO UPDATE SET
                buyer = excluded.buyer, vertical = excluded.vertical, document = excluded.document";
-    let row = params![bid.id.0.as_bytes(), bid.buyer.0.as_bytes(), bid.criteria.vertical, json(bid)?];
+    let row = params![bid.id.0.as_bytes(), bid.buyer.0.as_bytes(), bid.vertical, json(bid)?];
     run(connection, "bid profile", sql, row)
 }
 
-fn write_usage(connection: &Connection, usage: &DailyUsage) -> Result<(), WriteError> {
-    let sql = "INSERT INTO daily_usage (bid, day, calls, spend_micros) VALUES (?1, ?2, ?3, ?4)
-               ON CONFLICT (bid) DO UPDATE SET
-               day = excluded.day, calls = excluded.calls, spend_micros = excluded.spend_micros";
-    let row = params![usage.bid.0.as_bytes(), usage.day.0, usage.calls, usage.spend_micros.0];
-    run(connection, "daily usage", sql, row)
+fn write_usage(connection: &Connection, usage: &Usage) -> Result<(), WriteError> {
+    let (kind, id) = match usage.owner {
+        CapOwner::Bid(id) => ("bid", id.0),
+        CapOwner::Group(id) => ("group", id.0),
+    };
+    let sql = "INSERT INTO usage (kind, id, document) VALUES (?1, ?2, ?3)
+               ON CONFLICT (kind, id) DO UPDATE SET document = excluded.document";
+    run(connection, "usage", sql, params![kind, id.as_bytes(), json(usage)?])
+}
+
+fn write_seller_record(
+    connection: &Connection,
+    seller: AccountId,
+    record: &SellerRecord,
+) -> Result<(), WriteError> {
+    let sql = "INSERT INTO seller_records (seller, document) VALUES (?1, ?2)
+               ON CONFLICT (seller) DO UPDATE SET document = excluded.document";
+    run(connection, "seller record", sql, params![seller.0.as_bytes(), json(record)?])
+}
+
+fn write_cap_group(connection: &Connection, group: &CapGroup) -> Result<(), WriteError> {
+    let sql = "INSERT INTO cap_groups (id, buyer, document) VALUES (?1, ?2, ?3)
+               ON CONFLICT (id) DO UPDATE SET buyer = excluded.buyer, document = excluded.document";
+    let row = params![group.id.0.as_bytes(), group.buyer.0.as_bytes(), json(group)?];
+    run(connection, "cap group", sql, row)
+}
+
+fn write_trading_rules(connection: &Connection, rules: &ScopedRules) -> Result<(), WriteError> {
+    let sql = "INSERT INTO trading_rules (scope, document) VALUES (?1, ?2)
+               ON CONFLICT (scope) DO UPDATE SET document = excluded.document";
+    run(connection, "trading rules", sql, params![rules.scope.to_string(), json(rules)?])
+}
+
+fn write_deal(connection: &Connection, deal: &Deal) -> Result<(), WriteError> {
+    let sql = "INSERT INTO deals (id, seller, document) VALUES (?1, ?2, ?3)
+               ON CONFLICT (id) DO UPDATE SET seller = excluded.seller, document = excluded.document";
+    let row = params![deal.id.0.as_bytes(), deal.seller.0.as_bytes(), json(deal)?];
+    run(connection, "deal", sql, row)
 }
 
 fn write_call(connection: &Connection, call: &Call) -> Result<(), WriteError> {
     let facts = CallFacts::of(call);
     // When it came, whose it is and what it is about never change: their indexes are left alone.
     let sql = "INSERT INTO calls (id, received_at, seller, buyer, vertical, state, outcome,
-                   charge_micros, payout_micros, margin_micros, document)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                   charge_micros, payout_micros, margin_micros, ended_at, document)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                ON CONFLICT (id) DO UPDATE SET buyer = excluded.buyer, state = excluded.state,
                    outcome = excluded.outcome, charge_micros = excluded.charge_micros,
                    payout_micros = excluded.payout_micros, margin_micros = excluded.margin_micros,
-                   document = excluded.document";
+                   ended_at = excluded.ended_at, document = excluded.document";
     let row = params![
         call.id.0.as_bytes(),
         call.received_at.0,
@@ -235,6 +276,7 @@ fn write_call(connection: &Connection, call: &Call) -> Result<(), WriteError> {
         facts.charge.0,
         facts.payout.0,
         facts.margin.0,
+        facts.ended_at.map(|at| at.0),
         json(call)?
     ];
     run(connection, "call", sql, row)
@@ -258,6 +300,7 @@ fn write_event(connection: &Connection, event: &Event) -> Result<(), WriteError>
         Subject::Account(id) => format!("account/{id}"),
         Subject::BidProfile(id) => format!("bid_profile/{id}"),
         Subject::TrackingNumber(number) => format!("tracking_number/{number}"),
+        Subject::Exchange => "exchange".to_owned(),
     };
     let sql = "INSERT INTO outbox (type, subject, at, data) VALUES (?1, ?2, ?3, ?4)";
     run(connection, "event", sql, params![event.kind(), subject, event.at.0, json(&event.fact)?])
@@ -297,6 +340,7 @@ pub(super) struct CallFacts {
     pub(super) charge: Micros,
     pub(super) payout: Micros,
     pub(super) margin: Micros,
+    pub(super) ended_at: Option<Timestamp>,
 }
 
 impl CallFacts {
@@ -304,6 +348,8 @@ impl CallFacts {
         let nothing = Micros::ZERO;
         let (state, outcome) = match &call.state {
             CallState::Received => ("received", None),
+            CallState::Bidding { .. } => ("bidding", None),
+            CallState::Reserved { .. } => ("reserved", None),
             CallState::Ringing { .. } => ("ringing", None),
             CallState::Connected { .. } => ("connected", None),
             CallState::Ended { outcome, .. } => ("ended", Some(outcome)),
@@ -319,7 +365,11 @@ impl CallFacts {
             _ => (nothing, nothing, nothing),
         };
         let buyer = attempt.map(|attempt| *attempt.buyer.0.as_bytes());
-        Self { buyer, state, outcome: outcome.map(Outcome::name), charge, payout, margin }
+        let ended_at = match call.state {
+            CallState::Ended { ended_at, .. } => Some(ended_at),
+            _ => None,
+        };
+        Self { ended_at, buyer, state, outcome: outcome.map(Outcome::name), charge, payout, margin }
     }
 }
 

@@ -30,6 +30,10 @@ pub struct CallFilter {
 /// The name of a call's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallStage {
+    /// Live bidders are being asked.
+    Bidding,
+    /// A ping won: the call is to come.
+    Reserved,
     /// A target is being rung.
     Ringing,
     /// Caller and target are connected.
@@ -41,6 +45,8 @@ pub enum CallStage {
 impl CallStage {
     fn name(self) -> &'static str {
         match self {
+            Self::Bidding => "bidding",
+            Self::Reserved => "reserved",
             Self::Ringing => "ringing",
             Self::Connected => "connected",
             Self::Ended => "ended",
@@ -51,7 +57,7 @@ impl CallStage {
 impl CallFilter {
     /// The filters that are set, as conditions on the table of calls.
     pub(super) fn conditions(&self) -> Conditions {
-        let open = matches!(self.state, Some(CallStage::Ringing | CallStage::Connected));
+        let open = self.state.is_some_and(|state| state != CallStage::Ended);
         let conditions = Conditions::default();
         // Follows from the state, and lets the few open calls be found by their index.
         let conditions = if open { conditions.and("outcome IS NULL", []) } else { conditions };
@@ -86,6 +92,32 @@ impl Reader {
     pub fn call(&self, id: CallId) -> Result<Option<Call>, StoreError> {
         let sql = "SELECT document FROM calls WHERE id = ?1";
         self.with(|connection| one_document(connection, "calls", sql, [id.0.as_bytes()]))
+    }
+
+    /// Receipts of the calls that `filter` wants, newest call first. Calls that were never decided have none.
+    pub fn receipts(&self, filter: &CallFilter, page: &Page) -> Result<Listing<Receipt>, StoreError> {
+        let mut conditions = filter.conditions();
+        if let Some((received_at, id)) = page.cursor(read_cursor)? {
+            conditions = conditions.and("(received_at, id) < (?, ?)", [received_at.into(), blob(id.0)]);
+        }
+        let select =
+            "SELECT receipts.document, received_at FROM calls JOIN receipts ON receipts.call = calls.id";
+        let (sql, mut values) = conditions.query(select, "ORDER BY received_at DESC, id DESC LIMIT ?");
+        values.push(page.rows().into());
+        let items = self.with(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+            let mut found: Vec<(i64, Receipt)> = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push((row.get(1)?, super::document("receipts", row, 0)?));
+            }
+            Ok(found)
+        })?;
+        let listing = page.listing(items, |(received_at, receipt)| format!("{received_at}_{}", receipt.call));
+        Ok(Listing {
+            items: listing.items.into_iter().map(|(_, receipt)| receipt).collect(),
+            next: listing.next,
+        })
     }
 
     /// How a call was decided.

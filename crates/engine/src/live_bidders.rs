@@ -1,0 +1,126 @@
+//! Live bidders: takes the requests the core decided on to whoever is to be asked, and the answers back.
+//!
+//! Asking never blocks: whoever cannot be asked at once has no bid, and the core's own timer ends the wait for the others.
+
+use exchange::bid::live::{BidNotice, BidRequest, LiveAnswer, LiveSaid, LiveVia, NoLiveBid};
+use exchange::id::BidProfileId;
+use partners::rtb::RtbClient;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+/// Messages that may wait for one connected bidder; what comes when it is full is not asked.
+const WAITING_MAX: usize = 256;
+
+/// Who can be asked. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct LiveBidders {
+    rtb: Option<RtbClient>,
+    connections: Arc<Mutex<HashMap<BidProfileId, Sender<BidderMessage>>>>,
+}
+
+/// What a connected bidder is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BidderMessage {
+    /// A call to bid for.
+    Request(Box<BidRequest>),
+    /// How an auction ended for it.
+    Notice(Box<BidNotice>),
+}
+
+/// A bidder's open connection. Dropping it makes the bidder unreachable.
+#[derive(Debug)]
+pub struct BidderConnection {
+    bidders: LiveBidders,
+    bids: Vec<BidProfileId>,
+    sender: Sender<BidderMessage>,
+    messages: Receiver<BidderMessage>,
+}
+
+impl LiveBidders {
+    /// Bidders over HTTP as well as connected ones.
+    pub fn with_rtb(rtb: RtbClient) -> Self {
+        Self { rtb: Some(rtb), ..Self::default() }
+    }
+
+    /// Makes the bidder of these bid profiles reachable over one connection, in place of an earlier one.
+    pub fn connect(&self, bids: Vec<BidProfileId>) -> BidderConnection {
+        let (sender, messages) = mpsc::channel(WAITING_MAX);
+        let mut connections = self.connections();
+        for bid in &bids {
+            connections.insert(*bid, sender.clone());
+        }
+        drop(connections);
+        BidderConnection { bidders: self.clone(), bids, sender, messages }
+    }
+
+    /// How many bid profiles have a connection.
+    pub fn connected(&self) -> usize {
+        self.connections().len()
+    }
+
+    /// Asks one bidder. `answered` is called once, from wherever the answer is found out.
+    pub(crate) fn ask(&self, request: BidRequest, answered: impl FnOnce(LiveAnswer) + Send + 'static) {
+        let bid = request.bid;
+        let no_bid = |reason| LiveAnswer { bid, said: LiveSaid::Nothing { reason } };
+        match (&request.bidder.via, &self.rtb) {
+            (LiveVia::Http(_), Some(rtb)) => rtb.ask(request, answered),
+            (LiveVia::Http(_), None) => answered(no_bid(NoLiveBid::Unreachable)),
+            (LiveVia::Connection, _) => {
+                // Its answer, if any, comes in over the connection.
+                if let Err(reason) = self.send(bid, BidderMessage::Request(Box::new(request))) {
+                    answered(no_bid(reason));
+                }
+            }
+        }
+    }
+
+    /// Tells one bidder how the auction ended for it, if it can be told.
+    pub(crate) fn notify(&self, notice: BidNotice) {
+        match (&notice.bidder.via, &self.rtb) {
+            (LiveVia::Http(_), Some(rtb)) => rtb.notify(notice),
+            (LiveVia::Http(_), None) => {}
+            (LiveVia::Connection, _) => {
+                // Whoever reads too slowly to be told has lost nothing but the telling.
+                let _ = self.send(notice.bid, BidderMessage::Notice(Box::new(notice)));
+            }
+        }
+    }
+
+    fn send(&self, bid: BidProfileId, message: BidderMessage) -> Result<(), NoLiveBid> {
+        let sender = self.connections().get(&bid).cloned().ok_or(NoLiveBid::NotConnected)?;
+        sender.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => NoLiveBid::Busy,
+            TrySendError::Closed(_) => NoLiveBid::NotConnected,
+        })
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<BidProfileId, Sender<BidderMessage>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BidderConnection {
+    /// The next message for this bidder.
+    pub async fn next(&mut self) -> Option<BidderMessage> {
+        self.messages.recv().await
+    }
+
+    /// Whether the bidder may answer for this bid profile.
+    pub fn is_for(&self, bid: BidProfileId) -> bool {
+        self.bids.contains(&bid)
+    }
+}
+
+impl Drop for BidderConnection {
+    fn drop(&mut self) {
+        let mut connections = self.bidders.connections();
+        for bid in &self.bids {
+            // A later connection of the same bidder stays.
+            if connections.get(bid).is_some_and(|sender| sender.same_channel(&self.sender)) {
+                connections.remove(bid);
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Writing the request to a bidder: from its template, or the exchange's own.
+
+use super::connect::Origin;
+use super::pool::Message;
+use super::token::caller_token;
+use exchange::bid::criteria::Attestation;
+use exchange::bid::live::{BidRequest, CallerDisclosure, HttpTarget};
+use exchange::bid::template::{self, Escaping, Placeholder};
+use exchange::id::{BidProfileId, CallId};
+use exchange::ledger::money::Currency;
+use exchange::phone_number::PhoneNumber;
+use exchange::place::{Language, State, Zip};
+use exchange::tracking_number::CallOrigin;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Uri};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The longest URL and the longest body that are sent, in bytes, placeholders filled.
+const URL_BYTES_MAX: usize = 8 * 1_024;
+const BODY_BYTES_MAX: usize = 64 * 1_024;
+
+/// The exchange's own bid request. What is not known is absent. Fields are only ever added to a version.
+#[derive(Serialize)]
+struct OwnRequest<'a> {
+    /// Of this shape.
+    version: u32,
+    /// The call; with the bid it names the question.
+    id: CallId,
+    bid: BidProfileId,
+    vertical: &'a str,
+    origin: CallOrigin,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<State>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zip: Option<Zip>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    area_code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<Language>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attestation: Option<Attestation>,
+    tags: &'a BTreeMap<String, String>,
+    /// In units of the currency, such as "12.50".
+    floor: String,
+    currency: Currency,
+    /// How long the bidder has.
+    tmax_ms: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<Caller>,
+}
+
+/// What the bidder may learn of the caller's number: `{"token": "..."}` or `{"number": "+1..."}`.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Caller {
+    Token(String),
+    Number(PhoneNumber),
+}
+
+impl Caller {
+    fn disclosed(request: &BidRequest, token_key: &[u8; 32]) -> Option<Self> {
+        let number = request.caller?;
+        match request.bidder.caller {
+            CallerDisclosure::Withheld => None,
+            CallerDisclosure::Token => Some(Self::Token(caller_token(token_key, request.bid, number))),
+            CallerDisclosure::Number => Some(Self::Number(number)),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Token(token) => token.clone(),
+            Self::Number(number) => number.to_string(),
+        }
+    }
+}
+
+/// The request and where it goes; `None` when it cannot be written: a URL or header that is none, or one that grew too long.
+pub(super) fn write(
+    target: &HttpTarget,
+    request: &BidRequest,
+    token_key: &[u8; 32],
+) -> Option<(Origin, Message)> {
+    let caller = Caller::disclosed(request, token_key);
+    let caller_text = caller.as_ref().map(Caller::text).unwrap_or_default();
+    let value = |placeholder: Placeholder<'_>| placeholder.value(request, &caller_text);
+    let url = template::render(&target.url, Escaping::Url, value);
+    let body = match target.body.as_deref() {
+        None => own_body(request, caller),
+        Some(body) => template::render(body, Escaping::Json, value),
+    };
+    let headers = bidder_headers(&target.headers)?;
+    let method = if body.is_empty() { Method::GET } else { Method::POST };
+    message(method, &url, headers, body)
+}
+
+fn own_body(request: &BidRequest, caller: Option<Caller>) -> String {
+    let own = OwnRequest {
+        version: 1,
+        id: request.call,
+        bid: request.bid,
+        vertical: &request.vertical,
+        origin: request.origin,
+        state: request.state,
+        zip: request.zip,
+        area_code: request.area_code,
+        language: request.language,
+        attestation: request.attestation,
+        tags: &request.tags,
+        floor: request.floor_micros.to_string(),
+        currency: request.currency,
+        tmax_ms: request.time_ms(),
+        caller,
+    };
+    serde_json::to_string(&own).expect("texts and numbers are JSON")
+}
+
+/// The headers of a bid profile.
+pub(super) fn bidder_headers(texts: &BTreeMap<String, String>) -> Option<HeaderMap> {
+    let header = |(name, value): (&String, &String)| {
+        Some((name.parse::<HeaderName>().ok()?, value.parse::<HeaderValue>().ok()?))
+    };
+    texts.iter().map(header).collect()
+}
+
+/// A request with the exchange's own headers where the bidder's do not have them.
+pub(super) fn message(
+    method: Method,
+    url: &str,
+    mut headers: HeaderMap,
+    body: String,
+) -> Option<(Origin, Message)> {
+    if url.len() > URL_BYTES_MAX || body.len() > BODY_BYTES_MAX {
+        return None;
+    }
+    let uri: Uri = url.parse().ok()?;
+    let origin = origin(&uri)?;
+    let json = HeaderValue::from_static("application/json");
+    if method == Method::POST {
+        headers.entry(CONTENT_TYPE).or_insert_with(|| json.clone());
+    }
+    headers.entry(ACCEPT).or_insert(json);
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static("dce"));
+    headers.insert(HOST, HeaderValue::from_str(uri.authority()?.as_str()).ok()?);
+    let path = uri.query().map_or_else(|| uri.path().to_owned(), |query| format!("{}?{query}", uri.path()));
+    let mut message = Message::new(Full::new(Bytes::from(body)));
+    *message.method_mut() = method;
+    *message.uri_mut() = path.parse().ok()?;
+    *message.headers_mut() = headers;
+    Some((origin, message))
+}
+
+fn origin(uri: &Uri) -> Option<Origin> {
+    let https = match uri.scheme_str()? {
+        "https" => true,
+        "http" => false,
+        _ => return None,
+    };
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let has_credentials = uri.authority()?.as_str().contains('@');
+    let port = uri.port_u16().unwrap_or(if https { 443 } else { 80 });
+    (!host.is_empty() && !has_credentials).then_some(Origin { https, host, port })
+}
