@@ -95,8 +95,11 @@ pub fn hold(
     let only_the_best_matter = rules.algorithm == Algorithm::HighestBid
         && rules.auction_type == AuctionType::FirstPrice
         && again == Again::No;
-    let wanted = if only_the_best_matter { places } else { POOL.max(places) };
-    let found = index.search(call, market, wanted);
+    let found = match rules.auction_type {
+        _ if only_the_best_matter => index.search(call, market, places),
+        AuctionType::SecondPrice => rivals(index, call, market, places),
+        _ => index.search(call, market, POOL.max(places)),
+    };
     let mut considered = index.considered(call, &found);
     let mut clocks = index.clocks(market.now);
     let mut entrants = standing_entrants(index, call, market, &found, &mut clocks);
@@ -116,6 +119,24 @@ pub fn hold(
     let contest = conclude(index, call, market, &entrants, &order, considered, live, places);
     let contest = if again == Again::No { contest } else { without_price_to_win(contest, again) };
     Contest { turn, ..contest }
+}
+
+/// A pool with a runner-up in it for every place: wider than usual while one buyer alone stands behind the places. Nobody gets a
+/// better price by crowding the others out of sight.
+fn rivals(index: &BidIndex, call: &CallFacts, market: &Market, places: usize) -> Found {
+    let mut wanted = POOL.max(places);
+    loop {
+        let found = index.search(call, market, wanted);
+        let behind = found.offers.iter().skip(places).map(|(slot, _)| index.at(*slot).profile.buyer);
+        // Bids with a first look are a tier of their own, and enter all the same.
+        let mut behind = behind.filter(|buyer| !call.deal_of(*buyer).is_some_and(|deal| deal.first_look));
+        let first = behind.next();
+        let has_rivals = behind.any(|buyer| Some(buyer) != first);
+        if has_rivals || found.offers.len() < wanted {
+            return found;
+        }
+        wanted *= 8;
+    }
 }
 
 /// Where the target of the caller's last call went first whatever the others offered, no price would have won.

@@ -228,7 +228,10 @@ impl BidIndex {
         let standing = &self.slots[slot];
         let profile = &standing.profile;
         if profile.live.is_some() {
-            self.live_by_vertical.entry(profile.vertical.clone()).or_default().push(slot);
+            // By age, whatever the order they were placed in, so that a restored book asks in the same order.
+            let live = self.live_by_vertical.entry(profile.vertical.clone()).or_default();
+            let place = live.partition_point(|other| self.slots[*other].profile.id < profile.id);
+            live.insert(place, slot);
             return;
         }
         filters(&profile.criteria, &mut self.filters);
