@@ -2,6 +2,7 @@
 //! by [`crate::call_flow`].
 
 use crate::account::{Account, AccountKind, AccountStatus};
+use crate::auction::buyers::Buyers;
 use crate::auction::contest::Again;
 use crate::auction::index::BidIndex;
 use crate::auction::matching::{CallFacts, Market, Tags};
@@ -41,6 +42,7 @@ pub struct Book {
     pub(crate) tracking_numbers: FastMap<PhoneNumber, TrackingNumber>,
     pub(crate) bids: BidIndex,
     pub(crate) balances: Balances,
+    buyers: Buyers,
     pub(crate) usages: Usages,
     pub(crate) seller_records: FastMap<AccountId, SellerRecord>,
     pub(crate) calls: FastMap<CallId, Call>,
@@ -67,6 +69,7 @@ impl Book {
             tracking_numbers: snapshot.tracking_numbers.into_iter().collect(),
             bids: BidIndex::default(),
             balances: Balances::from_snapshot(&snapshot.balances),
+            buyers: Buyers::default(),
             usages: Usages::default(),
             seller_records: snapshot.seller_records.into_iter().collect(),
             calls: snapshot.open_calls.into_iter().collect(),
@@ -79,8 +82,11 @@ impl Book {
         snapshot.trading_rules.into_values().for_each(|rules| book.rules.put(rules));
         snapshot.deals.into_values().for_each(|deal| book.keep_deal(deal));
         snapshot.cap_groups.into_values().for_each(|group| book.usages.put_group(group));
+        for account in book.accounts.values() {
+            book.buyers.note_account(account, &book.balances);
+        }
         for bid in snapshot.bid_profiles.into_values() {
-            let slot = book.bids.put(Arc::new(bid), &book.policy);
+            let slot = book.bids.put(Arc::new(bid), &book.policy, &book.buyers);
             book.usages.add_bid(slot);
         }
         for usage in snapshot.usage.values() {
@@ -157,7 +163,13 @@ impl Book {
 
     /// The marketplace as an auction sees it.
     pub fn market(&self, now: Timestamp) -> Market<'_> {
-        Market { accounts: &self.accounts, balances: &self.balances, usages: &self.usages, now }
+        Market {
+            buyers: &self.buyers,
+            accounts: &self.accounts,
+            balances: &self.balances,
+            usages: &self.usages,
+            now,
+        }
     }
 
     /// Asks every screening rule about a call. A ping is not yet a call: it makes nobody a repeat caller.
@@ -215,6 +227,17 @@ impl Book {
         let reserved = self.calls.get(id)?;
         matches!(reserved.state, CallState::Reserved { expires_at, .. } if now < expires_at)
             .then_some(reserved)
+    }
+
+    /// Moves money.
+    pub(crate) fn book_transfer(&mut self, transfer: &Transfer) {
+        self.balances.book(transfer);
+        if let LedgerAccount::Available(account) = transfer.from {
+            self.buyers.note_change(account, Micros(-transfer.amount_micros.0));
+        }
+        if let LedgerAccount::Available(account) = transfer.to {
+            self.buyers.note_change(account, transfer.amount_micros);
+        }
     }
 
     /// The standing bids.
@@ -322,6 +345,7 @@ impl Book {
         let fact =
             Fact::AccountChanged { status: account.status, credit_limit_micros: account.credit_limit_micros };
         let event = Event { subject: Subject::Account(account.id), at: now, fact };
+        self.buyers.note_account(&account, &self.balances);
         self.accounts.insert(account.id, account.clone());
         vec![Effect::Record(Record::Account(account)), Effect::Record(Record::Event(event))]
     }
@@ -378,7 +402,7 @@ impl Book {
             active: bid.status == BidStatus::Active,
         };
         let event = Event { subject: Subject::BidProfile(bid.id), at: now, fact };
-        let slot = self.bids.put(Arc::clone(&bid), &self.policy);
+        let slot = self.bids.put(Arc::clone(&bid), &self.policy, &self.buyers);
         self.usages.add_bid(slot);
         vec![Effect::Record(Record::BidProfile(bid)), Effect::Record(Record::Event(event))]
     }
@@ -474,7 +498,7 @@ impl Book {
         }
         let to = LedgerAccount::Available(account);
         let transfer = Transfer { reason, from: LedgerAccount::External, to, amount_micros, at: now };
-        self.balances.book(&transfer);
+        self.book_transfer(&transfer);
         let fact = Fact::DepositBooked { amount_micros, reference };
         let event = Event { subject: Subject::Account(account), at: now, fact };
         Ok(vec![Effect::Record(Record::Transfer(transfer)), Effect::Record(Record::Event(event))])

@@ -888,7 +888,7 @@ impl Effects {
 
     fn book(&mut self, book: &mut Book, transfers: impl IntoIterator<Item = Transfer>) {
         for transfer in transfers {
-            book.balances.book(&transfer);
+            book.book_transfer(&transfer);
             self.write(Record::Transfer(transfer));
         }
     }

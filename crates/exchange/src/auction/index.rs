@@ -2,6 +2,7 @@
 
 use crate::auction::board::{Board, Dimension, Filters, Rank};
 use crate::auction::buckets::Buckets;
+use crate::auction::buyers::Buyers;
 use crate::auction::matching::{CallFacts, Market, Offer, Refusal, Refusals, WallClocks, ZoneClock, offer};
 use crate::auction::terms::Terms;
 use crate::bid::price::highest;
@@ -79,7 +80,7 @@ pub struct Considered {
 
 impl BidIndex {
     /// Places a bid, or puts it in place of its earlier version. Returns its slot, which stays its own for ever.
-    pub fn put(&mut self, profile: Arc<BidProfile>, policy: &Policy) -> usize {
+    pub fn put(&mut self, profile: Arc<BidProfile>, policy: &Policy, buyers: &Buyers) -> usize {
         let typical_call_ms = u64::from(policy.typical_call_s) * 1_000;
         let standing = StandingBid {
             listed: highest(profile.price, &profile.modifiers).expected(typical_call_ms),
@@ -89,7 +90,8 @@ impl BidIndex {
             profile,
         };
         let criteria_are_exact = self.buckets.filters(&standing.profile.criteria, &mut self.filters);
-        let terms = Terms::of(&standing, criteria_are_exact);
+        let buyer = buyers.number(standing.profile.buyer).unwrap_or(u32::MAX);
+        let terms = Terms::of(&standing, buyer, criteria_are_exact);
         let slot = if let Some(slot) = self.slot_by_id.get(&standing.profile.id).copied() {
             self.unlist(slot, &standing);
             self.slots[slot] = standing;
@@ -158,18 +160,24 @@ impl BidIndex {
         let mut found = Found { offers: Vec::with_capacity(wanted.min(64) + 1), ..Found::default() };
         let Some(board) = self.boards.get(call.vertical) else { return found };
         let clocks = self.clocks(market.now);
-        let mut worst = None;
+        let mut ranks: Vec<Rank> = Vec::with_capacity(wanted.min(64) + 1);
         board.walk(&self.buckets.query(call), |slot, listed| {
-            if worst.is_some_and(|worst| listed > worst) {
-                found.stopped_at = worst;
+            let worst = ranks.get(wanted - 1);
+            if worst.is_some_and(|worst| listed > *worst) {
+                found.stopped_at = worst.copied();
                 return ControlFlow::Break(());
             }
             let slot = slot as usize;
             match self.terms[slot].offer(slot, &self.slots[slot], call, market, &clocks) {
                 Ok(offer) => {
-                    self.keep_best(&mut found.offers, (slot, offer), wanted);
-                    worst =
-                        found.offers.get(wanted - 1).map(|(slot, offer)| self.slots[*slot].rank(offer.score));
+                    let rank = Rank { price: offer.score.0, ..listed };
+                    let place = ranks.partition_point(|better| *better < rank);
+                    if place < wanted {
+                        ranks.insert(place, rank);
+                        found.offers.insert(place, (slot, offer));
+                        ranks.truncate(wanted);
+                        found.offers.truncate(wanted);
+                    }
                 }
                 Err(reason) => found.refused.add(reason, 1),
             }
@@ -190,16 +198,6 @@ impl BidIndex {
             considered.refused.add(refusal, count);
         }
         considered
-    }
-
-    /// Puts an offer in its place among the best so far.
-    fn keep_best(&self, offers: &mut Vec<(usize, Offer)>, (slot, offer): (usize, Offer), wanted: usize) {
-        let rank = self.slots[slot].rank(offer.score);
-        let place = offers.partition_point(|(slot, offer)| self.slots[*slot].rank(offer.score) < rank);
-        if place < wanted {
-            offers.insert(place, (slot, offer));
-            offers.truncate(wanted);
-        }
     }
 
     /// The same answer as [`BidIndex::search`] by looking at every bid and sorting: the oracle of its tests and the

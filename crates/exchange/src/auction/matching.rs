@@ -1,6 +1,7 @@
 //! Matching: does this bid want, and can it take, this call, and what does it offer?
 
 use crate::account::{Account, AccountStatus};
+use crate::auction::buyers::Buyers;
 use crate::auction::index::StandingBid;
 use crate::bid::criteria::Attestation;
 use crate::bid::price::modified;
@@ -91,6 +92,8 @@ impl CallFacts<'_> {
 /// What the marketplace looks like at the moment of the auction.
 #[derive(Debug, Clone, Copy)]
 pub struct Market<'a> {
+    /// Who may trade and has money, by number.
+    pub buyers: &'a Buyers,
     /// Who may trade.
     pub accounts: &'a FastMap<AccountId, Account>,
     /// Who has money.

@@ -4,6 +4,7 @@
 
 pub mod board;
 pub mod matching;
+pub mod buyers;
 mod buckets;
 mod terms;
 pub mod index;

@@ -2,11 +2,9 @@
 //!
 //! The answer is always that of [`offer`]; the terms only know when the long way to it can be spared.
 
-use crate::account::AccountStatus;
 use crate::auction::index::StandingBid;
 use crate::auction::matching::{CallFacts, Market, Offer, Refusal, WallClocks, cap_refusal, offer};
 use crate::bid::Price;
-use crate::id::AccountId;
 use crate::ledger::money::Micros;
 use std::cell::Cell;
 
@@ -16,7 +14,7 @@ const MINUTE_MICROS: i64 = 60_000_000;
 /// One bid's terms.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
-    buyer: AccountId,
+    buyer: u32,
     price: Price,
     expected: Micros,
     hold: Micros,
@@ -30,13 +28,13 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    pub(super) fn of(standing: &StandingBid, criteria_are_exact: bool) -> Self {
+    pub(super) fn of(standing: &StandingBid, buyer: u32, criteria_are_exact: bool) -> Self {
         let profile = &standing.profile;
         let caps = &profile.caps;
         let is_simply_capped =
             caps.concurrent_calls_by_hour.is_empty() && caps.limits.is_empty() && caps.group.is_none();
         Self {
-            buyer: profile.buyer,
+            buyer,
             price: profile.price,
             expected: standing.listed,
             hold: profile.price.most(standing.max_call_s),
@@ -65,9 +63,7 @@ impl Terms {
         if market.usages.is_resting(slot, market.now) {
             return Err(Refusal::Resting);
         }
-        let Some(buyer) =
-            market.accounts.get(&self.buyer).filter(|buyer| buyer.status == AccountStatus::Active)
-        else {
+        let Some(buyer) = market.buyers.at(self.buyer).filter(|buyer| buyer.is_active) else {
             return Err(Refusal::BuyerNotActive);
         };
         if buyer.currency != call.currency {
@@ -84,7 +80,7 @@ impl Terms {
         } else if market.usages.concurrent_calls(slot) >= self.concurrent_calls_max {
             return Err(Refusal::ConcurrencyCap);
         }
-        if market.balances.can_hold(self.buyer, buyer.credit_limit_micros, self.hold).is_err() {
+        if buyer.spendable < self.hold {
             return Err(Refusal::InsufficientFunds);
         }
         Ok(Offer { price: self.price, expected: self.expected, score: self.expected, quality: None })
