@@ -180,6 +180,30 @@ pub(crate) enum KeyCommand {
 /// `dce bench ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
+    /// Finding the best bids, and whole decisions, while bids are changed all the time
+    ///
+    /// Beside it, in the same run, a naive scan of the same bids: `differences` counts the answers that are not the scan's, and
+    /// fails the command. `update_us` is the most that a search waits for a change that is being made.
+    #[command(
+        after_help = "Example:\n  dce bench auction --bids 100000 --updates-per-s 100000 --format json"
+    )]
+    Auction {
+        /// Standing bids
+        #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u32).range(1..=5_000_000))]
+        bids: u32,
+        /// Bids changed each second, all the time
+        #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u32).range(0..=1_000_000))]
+        updates_per_s: u32,
+        /// Searches, and as many decisions
+        #[arg(long, default_value_t = 50_000, value_parser = value_parser!(u32).range(1..=7_000_000))]
+        calls: u32,
+        /// What bids and calls are drawn from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
     /// A whole decision (screen, auction, hold, receipt) beside a naive scan of the same bids
     ///
     /// The scan is yardstick and oracle: `differences` counts the calls whose route plan was not the scan's, and fails the

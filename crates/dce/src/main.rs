@@ -6,6 +6,7 @@ mod config;
 mod config_command;
 mod log;
 mod sip_metrics;
+mod live_bidders;
 mod exchange_process;
 mod serve;
 mod key;

@@ -80,7 +80,7 @@ impl Book {
         snapshot.deals.into_values().for_each(|deal| book.keep_deal(deal));
         snapshot.cap_groups.into_values().for_each(|group| book.usages.put_group(group));
         for bid in snapshot.bid_profiles.into_values() {
-            let slot = book.bids.put(bid, &book.policy);
+            let slot = book.bids.put(Arc::new(bid), &book.policy);
             book.usages.add_bid(slot);
         }
         for usage in snapshot.usage.values() {
@@ -251,11 +251,11 @@ impl Book {
                 self.set_credit_limit(account, credit_limit_micros, now)
             }
             Command::PutTrackingNumber { number } => self.put_tracking_number(number, now),
-            Command::PutBidProfile { bid } => self.put_bid_profile(*bid, now),
+            Command::PutBidProfile { bid } => self.put_bid_profile(Arc::from(bid), now),
             Command::SetBidStatus { bid, status } => {
                 let standing = self.bids.get(bid).ok_or(CommandRefused::NotFound("bid profile"))?;
-                let changed = BidProfile { status, ..standing.profile.clone() };
-                let mut effects = self.place(changed, now);
+                let changed = BidProfile { status, ..(*standing.profile).clone() };
+                let mut effects = self.place(Arc::new(changed), now);
                 if status == BidStatus::Active
                     && let Some(slot) = self.bids.slot(bid)
                     && self.usages.record_mut(slot).wake()
@@ -348,7 +348,11 @@ impl Book {
         Ok(vec![Effect::Record(Record::TrackingNumber(number)), Effect::Record(Record::Event(event))])
     }
 
-    fn put_bid_profile(&mut self, bid: BidProfile, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {
+    fn put_bid_profile(
+        &mut self,
+        bid: Arc<BidProfile>,
+        now: Timestamp,
+    ) -> Result<Vec<Effect>, CommandRefused> {
         let mut problems = bid.problems();
         problems.extend(self.account_problem("buyer", bid.buyer, AccountKind::Buyer));
         if let Some(group) = bid.caps.group
@@ -367,16 +371,16 @@ impl Book {
         Ok(self.place(bid, now))
     }
 
-    fn place(&mut self, bid: BidProfile, now: Timestamp) -> Vec<Effect> {
+    fn place(&mut self, bid: Arc<BidProfile>, now: Timestamp) -> Vec<Effect> {
         let fact = Fact::BidPlaced {
             buyer: bid.buyer,
             vertical: bid.vertical.clone(),
             active: bid.status == BidStatus::Active,
         };
         let event = Event { subject: Subject::BidProfile(bid.id), at: now, fact };
-        let slot = self.bids.put(bid.clone(), &self.policy);
+        let slot = self.bids.put(Arc::clone(&bid), &self.policy);
         self.usages.add_bid(slot);
-        vec![Effect::Record(Record::BidProfile(Box::new(bid))), Effect::Record(Record::Event(event))]
+        vec![Effect::Record(Record::BidProfile(bid)), Effect::Record(Record::Event(event))]
     }
 
     fn put_cap_group(&mut self, group: CapGroup, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {

@@ -137,11 +137,25 @@ fn one_receipt(reader: &Reader, call: &Call, receipt: &Receipt) -> Result<String
 }
 
 fn write_auction(reader: &Reader, auction: &AuctionReceipt, text: &mut String) -> Result<(), Failure> {
-    let AuctionReceipt { auction_type, floor_micros, considered, refused, ranking } = auction;
+    let AuctionReceipt { auction_type, algorithm, floor_micros, considered, refused, live, ranking, .. } =
+        auction;
+    let (auction_type, algorithm) = (word(auction_type), word(algorithm));
     line(
         text,
-        format_args!("  auction: {}, floor {floor_micros}, {considered} bids looked at", word(auction_type)),
+        format_args!(
+            "  auction: {auction_type}, {algorithm} first, floor {floor_micros}, {considered} bids looked at"
+        ),
     );
+    for said in live {
+        let buyer = name_of(reader, said.buyer)?;
+        match (said.price_micros, said.missed) {
+            (Some(price), _) => line(text, format_args!("    {buyer} was asked and bid {price}")),
+            (None, missed) => {
+                let why = missed.map(|missed| word(&missed)).unwrap_or_default();
+                line(text, format_args!("    {buyer} was asked: {why}"));
+            }
+        }
+    }
     for (reason, count) in refused {
         line(text, format_args!("    {count} refused: {}", word(reason)));
     }
@@ -150,10 +164,12 @@ fn write_auction(reader: &Reader, auction: &AuctionReceipt, text: &mut String) -
         line(
             text,
             format_args!(
-                "    {}. {buyer}: {}, expected {}",
+                "    {}. {buyer}: {}{}, expected {}{}",
                 place + 1,
                 price(&ranked.price),
-                ranked.expected_micros
+                ranked.offered.map(|offered| format!(" (offered {})", price(&offered))).unwrap_or_default(),
+                ranked.expected_micros,
+                if ranked.is_live { ", a live bid" } else { "" }
             ),
         );
     }
@@ -171,6 +187,7 @@ fn write_attempts(reader: &Reader, call: &Call, text: &mut String) -> Result<(),
             FailureCause::Unreachable => "unreachable".to_owned(),
             FailureCause::Rejected { sip_status } => format!("rejected with {sip_status}"),
             FailureCause::NoLongerEligible => "no longer eligible".to_owned(),
+            FailureCause::HungUpEarly { connected_ms } => format!("hung up after {connected_ms} ms"),
         };
         let after_ms = failed.failed_at.ms_since(call.received_at);
         line(text, format_args!("    {}. {buyer}: {cause}, {after_ms} ms after the INVITE", failed.number));
@@ -270,6 +287,13 @@ fn price(price: &Price) -> String {
         Price::PerCall { amount_micros } => format!("{amount_micros} a call"),
         Price::PerMinute { rate_micros, first_increment_s, next_increment_s } => {
             format!("{rate_micros} a minute, {first_increment_s}/{next_increment_s}")
+        }
+        Price::RevenueShare { share_basis_points, min_micros, .. } => {
+            format!(
+                "{}.{:02} % of the revenue, at least {min_micros}",
+                share_basis_points / 100,
+                share_basis_points % 100
+            )
         }
     }
 }

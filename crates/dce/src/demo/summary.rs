@@ -123,6 +123,8 @@ impl Summary {
             Outcome::Unanswered => self.unanswered += 1,
             // Nothing is interrupted while the exchange runs; the audit says so if it was.
             Outcome::Interrupted => {}
+            // The demo sends no pings.
+            Outcome::Redeemed { .. } | Outcome::Expired => {}
             Outcome::Abandoned => self.abandoned += 1,
             Outcome::NotConverted { .. } => {
                 self.bridged += 1;

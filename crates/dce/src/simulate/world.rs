@@ -221,7 +221,7 @@ impl World {
                 to: self.addresses.exchange,
                 called: if self.rng.u8(..30) == 0 { "+18005559999" } else { CALLED }.to_owned(),
                 caller: caller_number(caller),
-                stated: Stated::default(),
+                stated_state: None,
                 late_offer: self.rng.u8(..8) == 0,
                 then: caller_plan(&mut self.rng),
             };

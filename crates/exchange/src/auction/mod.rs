@@ -4,6 +4,8 @@
 
 pub mod board;
 pub mod matching;
+mod buckets;
+mod terms;
 pub mod index;
 pub mod contest;
 pub mod clear;
