@@ -11,6 +11,7 @@ mod exchange_process;
 mod serve;
 mod key;
 mod verify;
+mod replay;
 mod marketplace;
 mod demo;
 mod simulate;
@@ -48,6 +49,10 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
         Command::Serve => serve::run(&load()?.config).map_err(one),
         Command::Key(command) => key::run(&load()?.config.data.directory, command).map_err(one),
         Command::Verify { format } => verify::run(&load()?.config.data.directory, *format).map_err(one),
+        Command::Replay(arguments) => {
+            let config = load()?.config;
+            replay::run(&config.data.directory, &config.policy, arguments).map_err(one)
+        }
         Command::Config(command) => config_command::run(command, load),
         Command::Demo(arguments) => demo::run(arguments).map_err(one),
         Command::Simulate { seeds, first_seed, calls, trace, format } => {

@@ -28,7 +28,9 @@ use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::track_record::SellerRecord;
 use crate::tracking_number::TrackingNumber;
-use crate::trading_rules::{Deal, DuplicateRouting, RuleBook, Scope, ScopedRules, TradingRules};
+use crate::trading_rules::{
+    Deal, DuplicateRouting, RuleBook, RuleOverride, Scope, ScopedRules, TradingRules,
+};
 use crate::usage::{CapOwner, Usages};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -50,6 +52,7 @@ pub struct Book {
     pub(crate) repeat_caller: RepeatCaller,
     pub(crate) recent_calls: RecentCalls,
     rules: RuleBook,
+    rule_override: Option<RuleOverride>,
     deals_by_seller: FastMap<AccountId, Vec<Deal>>,
     deposits: HashSet<TransferReason>,
 }
@@ -76,6 +79,7 @@ impl Book {
             reservations: FastMap::default(),
             recent_calls: RecentCalls::default(),
             rules: RuleBook::default(),
+            rule_override: None,
             deals_by_seller: FastMap::default(),
             deposits: snapshot.deposits.into_iter().collect(),
         };
@@ -112,7 +116,13 @@ impl Book {
 
     /// The rules a call is traded under.
     pub fn rules(&self, call: &Call) -> TradingRules {
-        self.rules.resolve(&self.policy.trading, &call.vertical, call.seller, call.called)
+        let rules = self.rules.resolve(&self.policy.trading, &call.vertical, call.seller, call.called);
+        self.rule_override.as_ref().map_or(rules, |over| over.over(rules, &call.vertical))
+    }
+
+    /// Trades under other rules from now on, or again under its own: for replays, which ask what they would have changed.
+    pub fn override_rules(&mut self, rules: Option<RuleOverride>) {
+        self.rule_override = rules;
     }
 
     /// The private deals a call falls under.

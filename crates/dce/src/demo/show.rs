@@ -1,7 +1,7 @@
 //! The statement for people.
 
 use super::floor::Floor;
-use super::summary::{Statement, Summary, targets_rung};
+use super::summary::{LiveFigures, Statement, Summary, targets_rung};
 use crate::bench::percentiles::Percentiles;
 use crate::command_line::Format;
 use crate::failure::Failure;
@@ -23,7 +23,7 @@ use std::fmt::Write;
 /// The whole statement: figures, one receipt, the audit.
 pub(super) fn statement(reader: &Reader, statement: &Statement) -> Result<String, Failure> {
     let mut text = figures(statement);
-    if let Some(call) = specimen(&statement.calls)
+    if let Some(call) = specimen(statement)
         && let Some(receipt) = reader.receipt(call.id)?
     {
         text.push_str(&one_receipt(reader, call, &receipt)?);
@@ -53,16 +53,27 @@ fn figures(statement: &Statement) -> String {
     row("abandoned by the caller", summary.abandoned);
     row("bridged", summary.bridged);
     row("  fell back to another target", summary.fell_back);
+    row("  moved on from a target that hung up early", summary.recovered);
     row("  hung up within the buffer", summary.not_converted);
     row("  converted", summary.converted);
     for (name, amount) in [
         ("charged to buyers", summary.charged_micros),
         ("paid to sellers", summary.paid_micros),
         ("kept as margin", summary.margin_micros),
+        ("saved by second prices", summary.second_price_savings_micros),
     ] {
         table.add_row([name.to_owned(), amount.to_string(), "USD".to_owned()]);
     }
-    format!("{}\n\n{}\n\n", aligned(table), latencies(summary, statement.took_s))
+    let (live, latencies) = (live_bidders(&summary.live), latencies(summary, statement.took_s));
+    format!("{}\n\n{live}\n\n{latencies}\n\n", aligned(table))
+}
+
+fn live_bidders(live: &LiveFigures) -> String {
+    let LiveFigures { asked, bid, won, declined, timed_out, garbled, circuit_open, failed } = live;
+    format!(
+        " live bidders were asked {asked} times: {bid} bids, of which {won} won; {declined} declined, {timed_out} too \
+         late, {garbled} garbled, {circuit_open} left alone after failures, {failed} failed otherwise"
+    )
 }
 
 fn latencies(summary: &Summary, took_s: f64) -> String {
@@ -88,12 +99,13 @@ fn tenths(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// A converted call that shows most of what can happen.
-fn specimen(calls: &[Call]) -> Option<&Call> {
-    let converted = calls
+/// A converted call that shows most of what can happen: one that a live bid won, if there is one.
+fn specimen(statement: &Statement) -> Option<&Call> {
+    let converted = statement
+        .calls
         .iter()
         .filter(|call| matches!(call.state, CallState::Ended { outcome: Outcome::Converted { .. }, .. }));
-    converted.max_by_key(|call| targets_rung(call))
+    converted.max_by_key(|call| (statement.won_live.contains(&call.id), targets_rung(call)))
 }
 
 /// Everything the exchange can say about one call.

@@ -488,11 +488,7 @@ impl World {
     }
 
     fn ended_connected(&self) -> u64 {
-        let connected = self.disk.ended.values().filter(|call| {
-            let CallState::Ended { outcome, .. } = &call.state else { return false };
-            matches!(outcome, Outcome::Converted { .. } | Outcome::NotConverted { .. })
-        });
-        connected.count() as u64
+        self.disk.ended.values().filter(|call| call.was_connected()).count() as u64
     }
 
     /// On a perfect network, without crashes and with targets that stay, no caller is left without an answer to anything.
