@@ -24,6 +24,11 @@ use failure::Failure;
 use std::io::Write;
 use std::process::ExitCode;
 
+/// Units of work are made on one thread and freed on another, all the time: that is what this allocator is good at
+/// (docs/decisions/0007-allocator.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     match run(&command_line) {

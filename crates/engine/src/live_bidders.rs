@@ -4,7 +4,7 @@
 
 use exchange::bid::live::{BidNotice, BidRequest, LiveAnswer, LiveSaid, LiveVia, NoLiveBid};
 use exchange::id::BidProfileId;
-use partners::rtb::RtbClient;
+use partners::rtb::{OwnRequest, RtbClient};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::error::TrySendError;
@@ -53,6 +53,12 @@ impl LiveBidders {
         }
         drop(connections);
         BidderConnection { bidders: self.clone(), bids, sender, messages }
+    }
+
+    /// What a connected bidder is to be shown of a request: the same as a bidder over HTTP. Where a token for the caller's number
+    /// is due and no key for tokens is there, the number is withheld.
+    pub fn own_request<'a>(&self, request: &'a BidRequest) -> OwnRequest<'a> {
+        self.rtb.as_ref().map_or_else(|| OwnRequest::new(request, None), |rtb| rtb.own_request(request))
     }
 
     /// How many bid profiles have a connection.
@@ -111,6 +117,35 @@ impl BidderConnection {
     pub fn is_for(&self, bid: BidProfileId) -> bool {
         self.bids.contains(&bid)
     }
+
+    /// The bid profiles it is for, reachable over it or over a later connection.
+    pub fn bids(&self) -> &[BidProfileId] {
+        &self.bids
+    }
+
+    /// Makes it the connection of these bid profiles and of no others. Those that have another connection keep that one.
+    pub fn serve(&mut self, bids: Vec<BidProfileId>) {
+        let mut connections = self.bidders.connections();
+        for bid in &bids {
+            connections.entry(*bid).or_insert_with(|| self.sender.clone());
+        }
+        for gone in self.bids.iter().filter(|bid| !bids.contains(bid)) {
+            remove(&mut connections, *gone, &self.sender);
+        }
+        drop(connections);
+        self.bids = bids;
+    }
+}
+
+/// Removes a bid profile's connection if it is this one.
+fn remove(
+    connections: &mut HashMap<BidProfileId, Sender<BidderMessage>>,
+    bid: BidProfileId,
+    of: &Sender<BidderMessage>,
+) {
+    if connections.get(&bid).is_some_and(|sender| sender.same_channel(of)) {
+        connections.remove(&bid);
+    }
 }
 
 impl Drop for BidderConnection {
@@ -118,9 +153,7 @@ impl Drop for BidderConnection {
         let mut connections = self.bidders.connections();
         for bid in &self.bids {
             // A later connection of the same bidder stays.
-            if connections.get(bid).is_some_and(|sender| sender.same_channel(&self.sender)) {
-                connections.remove(bid);
-            }
+            remove(&mut connections, *bid, &self.sender);
         }
     }
 }

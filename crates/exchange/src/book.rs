@@ -2,6 +2,7 @@
 //! by [`crate::call_flow`].
 
 use crate::account::{Account, AccountKind, AccountStatus};
+use crate::auction::buyers::Buyers;
 use crate::auction::contest::Again;
 use crate::auction::index::BidIndex;
 use crate::auction::matching::{CallFacts, Market, Tags};
@@ -43,6 +44,7 @@ pub struct Book {
     pub(crate) tracking_numbers: FastMap<PhoneNumber, TrackingNumber>,
     pub(crate) bids: BidIndex,
     pub(crate) balances: Balances,
+    buyers: Buyers,
     pub(crate) usages: Usages,
     pub(crate) seller_records: FastMap<AccountId, SellerRecord>,
     pub(crate) calls: FastMap<CallId, Call>,
@@ -70,6 +72,7 @@ impl Book {
             tracking_numbers: snapshot.tracking_numbers.into_iter().collect(),
             bids: BidIndex::default(),
             balances: Balances::from_snapshot(&snapshot.balances),
+            buyers: Buyers::default(),
             usages: Usages::default(),
             seller_records: snapshot.seller_records.into_iter().collect(),
             calls: snapshot.open_calls.into_iter().collect(),
@@ -83,8 +86,11 @@ impl Book {
         snapshot.trading_rules.into_values().for_each(|rules| book.rules.put(rules));
         snapshot.deals.into_values().for_each(|deal| book.keep_deal(deal));
         snapshot.cap_groups.into_values().for_each(|group| book.usages.put_group(group));
+        for account in book.accounts.values() {
+            book.buyers.note_account(account, &book.balances);
+        }
         for bid in snapshot.bid_profiles.into_values() {
-            let slot = book.bids.put(bid, &book.policy);
+            let slot = book.bids.put(Arc::new(bid), &book.policy, &book.buyers);
             book.usages.add_bid(slot);
         }
         for usage in snapshot.usage.values() {
@@ -167,7 +173,13 @@ impl Book {
 
     /// The marketplace as an auction sees it.
     pub fn market(&self, now: Timestamp) -> Market<'_> {
-        Market { accounts: &self.accounts, balances: &self.balances, usages: &self.usages, now }
+        Market {
+            buyers: &self.buyers,
+            accounts: &self.accounts,
+            balances: &self.balances,
+            usages: &self.usages,
+            now,
+        }
     }
 
     /// Asks every screening rule about a call. A ping is not yet a call: it makes nobody a repeat caller.
@@ -227,6 +239,17 @@ impl Book {
             .then_some(reserved)
     }
 
+    /// Moves money.
+    pub(crate) fn book_transfer(&mut self, transfer: &Transfer) {
+        self.balances.book(transfer);
+        if let LedgerAccount::Available(account) = transfer.from {
+            self.buyers.note_change(account, Micros(-transfer.amount_micros.0));
+        }
+        if let LedgerAccount::Available(account) = transfer.to {
+            self.buyers.note_change(account, transfer.amount_micros);
+        }
+    }
+
     /// The standing bids.
     pub fn bids(&self) -> &BidIndex {
         &self.bids
@@ -261,11 +284,11 @@ impl Book {
                 self.set_credit_limit(account, credit_limit_micros, now)
             }
             Command::PutTrackingNumber { number } => self.put_tracking_number(number, now),
-            Command::PutBidProfile { bid } => self.put_bid_profile(*bid, now),
+            Command::PutBidProfile { bid } => self.put_bid_profile(Arc::from(bid), now),
             Command::SetBidStatus { bid, status } => {
                 let standing = self.bids.get(bid).ok_or(CommandRefused::NotFound("bid profile"))?;
-                let changed = BidProfile { status, ..standing.profile.clone() };
-                let mut effects = self.place(changed, now);
+                let changed = BidProfile { status, ..(*standing.profile).clone() };
+                let mut effects = self.place(Arc::new(changed), now);
                 if status == BidStatus::Active
                     && let Some(slot) = self.bids.slot(bid)
                     && self.usages.record_mut(slot).wake()
@@ -332,6 +355,7 @@ impl Book {
         let fact =
             Fact::AccountChanged { status: account.status, credit_limit_micros: account.credit_limit_micros };
         let event = Event { subject: Subject::Account(account.id), at: now, fact };
+        self.buyers.note_account(&account, &self.balances);
         self.accounts.insert(account.id, account.clone());
         vec![Effect::Record(Record::Account(account)), Effect::Record(Record::Event(event))]
     }
@@ -358,7 +382,11 @@ impl Book {
         Ok(vec![Effect::Record(Record::TrackingNumber(number)), Effect::Record(Record::Event(event))])
     }
 
-    fn put_bid_profile(&mut self, bid: BidProfile, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {
+    fn put_bid_profile(
+        &mut self,
+        bid: Arc<BidProfile>,
+        now: Timestamp,
+    ) -> Result<Vec<Effect>, CommandRefused> {
         let mut problems = bid.problems();
         problems.extend(self.account_problem("buyer", bid.buyer, AccountKind::Buyer));
         if let Some(group) = bid.caps.group
@@ -377,16 +405,16 @@ impl Book {
         Ok(self.place(bid, now))
     }
 
-    fn place(&mut self, bid: BidProfile, now: Timestamp) -> Vec<Effect> {
+    fn place(&mut self, bid: Arc<BidProfile>, now: Timestamp) -> Vec<Effect> {
         let fact = Fact::BidPlaced {
             buyer: bid.buyer,
             vertical: bid.vertical.clone(),
             active: bid.status == BidStatus::Active,
         };
         let event = Event { subject: Subject::BidProfile(bid.id), at: now, fact };
-        let slot = self.bids.put(bid.clone(), &self.policy);
+        let slot = self.bids.put(Arc::clone(&bid), &self.policy, &self.buyers);
         self.usages.add_bid(slot);
-        vec![Effect::Record(Record::BidProfile(Box::new(bid))), Effect::Record(Record::Event(event))]
+        vec![Effect::Record(Record::BidProfile(bid)), Effect::Record(Record::Event(event))]
     }
 
     fn put_cap_group(&mut self, group: CapGroup, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {
@@ -480,7 +508,7 @@ impl Book {
         }
         let to = LedgerAccount::Available(account);
         let transfer = Transfer { reason, from: LedgerAccount::External, to, amount_micros, at: now };
-        self.balances.book(&transfer);
+        self.book_transfer(&transfer);
         let fact = Fact::DepositBooked { amount_micros, reference };
         let event = Event { subject: Subject::Account(account), at: now, fact };
         Ok(vec![Effect::Record(Record::Transfer(transfer)), Effect::Record(Record::Event(event))])

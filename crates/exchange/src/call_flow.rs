@@ -248,7 +248,7 @@ fn auction(book: &mut Book, call: Call, screening: Vec<Check>, reserve_ms: Optio
 /// What each live bidder that wants the call, and could take it, is asked.
 fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> Vec<BidRequest> {
     let market = book.market(now);
-    let mut clocks = book.bids.clocks(now);
+    let clocks = book.bids.clocks(now);
     let mut asked = Vec::new();
     for slot in book.bids.live(facts.vertical) {
         let standing = book.bids.at(*slot);
@@ -258,7 +258,7 @@ fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> 
         let floor_micros = facts.deal_of(profile.buyer).map_or(facts.floor, |deal| deal.floor_micros);
         let takes = floor_micros <= profile.price.amount()
             && profile.criteria.refusal(facts).is_none()
-            && standing_refusal(*slot, standing, hold, facts, &market, &mut clocks).is_none();
+            && standing_refusal(*slot, standing, hold, facts, &market, &clocks).is_none();
         if !takes {
             continue;
         }
@@ -574,11 +574,11 @@ fn take(book: &mut Book, call: &Call, planned: &Planned, number: u8, out: &mut E
     let standing = book.bids.at(slot);
     let deals = book.deals(call);
     let facts = book.facts(call, &deals)?;
-    let mut clocks = book.bids.clocks(out.now);
+    let clocks = book.bids.clocks(out.now);
     let hold_micros = planned.price.most(standing.max_call_s);
     let market = book.market(out.now);
     if standing.profile.criteria.refusal(&facts).is_some()
-        || standing_refusal(slot, standing, hold_micros, &facts, &market, &mut clocks).is_some()
+        || standing_refusal(slot, standing, hold_micros, &facts, &market, &clocks).is_some()
     {
         return None;
     }
@@ -888,7 +888,7 @@ impl Effects {
 
     fn book(&mut self, book: &mut Book, transfers: impl IntoIterator<Item = Transfer>) {
         for transfer in transfers {
-            book.balances.book(&transfer);
+            book.book_transfer(&transfer);
             self.write(Record::Transfer(transfer));
         }
     }

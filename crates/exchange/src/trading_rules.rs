@@ -9,6 +9,7 @@ use crate::routing::Algorithm;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
+use std::str::FromStr;
 
 /// Where rules apply.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -29,6 +30,27 @@ impl fmt::Display for Scope {
             Self::Vertical(vertical) => write!(f, "vertical:{vertical}"),
             Self::Seller(seller) => write!(f, "seller:{seller}"),
             Self::Number(number) => write!(f, "number:{number}"),
+        }
+    }
+}
+
+/// Why a text is not a scope.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a scope; write vertical:roofing, seller:<account id> or number:+18005550100")]
+pub struct ScopeError(String);
+
+impl FromStr for Scope {
+    type Err = ScopeError;
+
+    /// Reads what [`fmt::Display`] writes.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || ScopeError(text.chars().take(60).collect());
+        let (kind, of) = text.split_once(':').ok_or_else(error)?;
+        match kind {
+            "vertical" => Ok(Self::Vertical(of.to_owned())),
+            "seller" => of.parse().map(Self::Seller).map_err(|_| error()),
+            "number" => of.parse().map(Self::Number).map_err(|_| error()),
+            _ => Err(error()),
         }
     }
 }

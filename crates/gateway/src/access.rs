@@ -119,6 +119,26 @@ impl Principal {
     }
 }
 
+impl Principal {
+    /// The two sides a listing is confined to. A buyer or seller names neither, or its own: asking for the other side's account
+    /// would tell what that has a part in.
+    pub(crate) fn sides(
+        self,
+        seller: Option<AccountId>,
+        buyer: Option<AccountId>,
+    ) -> Result<(Option<AccountId>, Option<AccountId>), Problem> {
+        let nobody = |asked: Option<AccountId>, field: &'static str| match asked {
+            None => Ok(None),
+            Some(_) => Err(Problem::field(Kind::Forbidden, field, "is not yours to ask for", "leave it out")),
+        };
+        Ok(match self.role {
+            Role::Admin | Role::Analyst => (seller, buyer),
+            Role::Seller(_) => (self.confined_to(seller, "seller")?, nobody(buyer, "buyer")?),
+            Role::Buyer(_) => (nobody(seller, "seller")?, self.confined_to(buyer, "buyer")?),
+        })
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Principal {
     type Rejection = Problem;
 
@@ -148,6 +168,8 @@ pub(crate) const BUYING: Policy = Policy::Roles(&[RoleKind::Admin, RoleKind::Ana
 pub(crate) const BIDDING: Policy = Policy::Roles(&[RoleKind::Admin, RoleKind::Buyer]);
 /// The house and sellers, each for themselves.
 pub(crate) const SELLING: Policy = Policy::Roles(&[RoleKind::Admin, RoleKind::Analyst, RoleKind::Seller]);
+/// Operators and sellers, each for themselves.
+pub(crate) const OFFERING: Policy = Policy::Roles(&[RoleKind::Admin, RoleKind::Seller]);
 /// Everyone with a key, buyers and sellers each for themselves.
 pub(crate) const EVERYONE: Policy =
     Policy::Roles(&[RoleKind::Admin, RoleKind::Analyst, RoleKind::Buyer, RoleKind::Seller]);

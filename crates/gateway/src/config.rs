@@ -23,6 +23,11 @@ pub struct HttpConfig {
     pub requests_burst: u32,
     /// Wrong API keys one address may try a minute before it is told to wait with 429. Right keys are not.
     pub wrong_keys_per_minute: u32,
+    /// Where sellers can send calls over SIP, such as `sip.example.com` or `203.0.113.10:5060`: pings are answered with a SIP URI
+    /// at this host. Absent, with the number alone.
+    pub public_sip_host: Option<String>,
+    /// Sessions of connected bidders at the same time, over all keys.
+    pub live_bid_sessions_max: usize,
 }
 
 impl Default for HttpConfig {
@@ -35,6 +40,8 @@ impl Default for HttpConfig {
             requests_per_minute: 6_000,
             requests_burst: 600,
             wrong_keys_per_minute: 30,
+            public_sip_host: None,
+            live_bid_sessions_max: 256,
         }
     }
 }

@@ -12,6 +12,7 @@ mod access;
 mod request;
 mod route;
 mod layers;
+mod live_bids;
 mod rest;
 mod server;
 

@@ -173,6 +173,16 @@ impl Problem {
         Self { retry_after_s: Some(retry_after_s), ..self }
     }
 
+    /// This case, in words, with the fix.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Every invalid field.
+    pub(crate) fn errors(&self) -> &[FieldProblem] {
+        &self.errors
+    }
+
     /// The response, with the request's id once it is known.
     pub(crate) fn render(&self, request_id: Option<&str>) -> Response {
         let (status, kind_uri, title) = self.kind.row();

@@ -67,7 +67,8 @@ fn unread(rejection: BytesRejection) -> Problem {
     Problem::new(Kind::MalformedRequest, "the body broke off; send it again")
 }
 
-fn misread(at: &str, error: &serde_json::Error) -> Problem {
+/// Turns what `serde_json` says of a field into a problem that names the field.
+pub(crate) fn misread(at: &str, error: &serde_json::Error) -> Problem {
     if error.is_syntax() || error.is_eof() {
         return Problem::new(Kind::MalformedRequest, format!("the body is not JSON ({error}); correct it"));
     }

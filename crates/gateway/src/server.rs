@@ -11,12 +11,12 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
@@ -59,14 +59,18 @@ impl ServerError {
 #[derive(Debug)]
 pub struct HttpServer {
     addresses: Vec<SocketAddr>,
+    gateway: Gateway,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
 }
 
 /// The API without a socket, for tests and for other servers.
 pub fn router(config: &HttpConfig, dependencies: Dependencies) -> Router {
-    let gateway = Gateway::new(config, dependencies);
-    layers::around(rest::router(&gateway), &gateway)
+    routes(&Gateway::new(config, dependencies))
+}
+
+fn routes(gateway: &Gateway) -> Router {
+    layers::around(rest::router(gateway), gateway)
 }
 
 /// Binds every address, then serves the API on all of them.
@@ -77,14 +81,15 @@ pub async fn start(config: &HttpConfig, dependencies: Dependencies) -> Result<Ht
         let local = listener.local_addr().map_err(|error| ServerError::new(address, &error))?;
         bound.push((listener, local));
     }
-    let router = router(config, dependencies);
+    let gateway = Gateway::new(config, dependencies);
+    let router = routes(&gateway);
     let connections = Arc::new(Semaphore::new(config.connections_max));
     let (stop, stopping) = watch::channel(false);
     let addresses = bound.iter().map(|(_, local)| *local).collect();
     let listeners = bound.into_iter().map(|(listener, _)| {
         tokio::spawn(accept(listener, router.clone(), Arc::clone(&connections), stopping.clone()))
     });
-    Ok(HttpServer { addresses, stop, listeners: listeners.collect() })
+    Ok(HttpServer { addresses, gateway, stop, listeners: listeners.collect() })
 }
 
 impl HttpServer {
@@ -93,10 +98,11 @@ impl HttpServer {
         &self.addresses
     }
 
-    /// Stops accepting, and returns when the requests in progress have been answered or have had their time.
+    /// Stops accepting, ends the sessions of connected bidders, and returns when the requests in progress have been answered or have had their time.
     pub async fn stop(self) {
         // No receiver is left when every listener has ended already.
         let _ = self.stop.send(true);
+        self.gateway.sessions().stop();
         for listener in self.listeners {
             // A panic has been reported by the panic hook.
             let _ = listener.await;
@@ -110,7 +116,8 @@ async fn accept(
     connections: Arc<Semaphore>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let graceful = GracefulShutdown::new();
+    // Closed when the last connection has dropped its end.
+    let (open, mut all_closed) = mpsc::channel::<()>(1);
     loop {
         let accepted = async {
             let permit = Arc::clone(&connections).acquire_owned().await.ok()?;
@@ -125,20 +132,10 @@ async fn accept(
         };
         match accepted {
             Ok((stream, from)) => {
-                let router = router.clone();
-                let answer = service_fn(move |mut request: Request<Incoming>| {
-                    request.extensions_mut().insert(ConnectInfo(from));
-                    router.clone().call(request.map(Body::new))
-                });
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD_TIMEOUT)
-                    .serve_connection(TokioIo::new(stream), answer);
-                let connection = graceful.watch(connection);
+                let (router, stopping, open) = (router.clone(), stopping.clone(), open.clone());
                 tokio::spawn(async move {
-                    // A connection that breaks off is the client's business.
-                    let _ = connection.await;
-                    drop(permit);
+                    serve(stream, from, router, permit, stopping).await;
+                    drop(open);
                 });
             }
             Err(error) => {
@@ -147,7 +144,42 @@ async fn accept(
             }
         }
     }
-    drop(listener);
+    drop((listener, open));
     // What has not finished by then is cut off when the process ends.
-    let _ = tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await;
+    let _ = tokio::time::timeout(STOP_TIMEOUT, all_closed.recv()).await;
+}
+
+/// Serves one connection; when the server stops, no further than the request in progress.
+async fn serve(
+    stream: TcpStream,
+    from: SocketAddr,
+    router: Router,
+    permit: OwnedSemaphorePermit,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(from));
+        router.clone().call(request.map(Body::new))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), answer)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    // A connection that breaks off is the client's business. One that was upgraded goes on by itself.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = stop_of(&mut stopping) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+    drop(permit);
+}
+
+/// Waits until the server stops.
+async fn stop_of(stopping: &mut watch::Receiver<bool>) {
+    // The sender is gone when the server was dropped instead of stopped.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }

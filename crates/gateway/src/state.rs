@@ -1,6 +1,7 @@
 //! What every handler is given: the engine, the store, the limits.
 
 use crate::config::HttpConfig;
+use crate::live_bids::Sessions;
 use crate::problem::{Kind, Problem};
 use crate::rate::Rates;
 use engine::Engine;
@@ -40,6 +41,14 @@ struct Inner {
     wrong_keys: Rates<IpAddr>,
     in_flight: Semaphore,
     request_timeout: Duration,
+    public_sip_host: Option<String>,
+    sessions: Sessions,
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway").finish_non_exhaustive()
+    }
 }
 
 impl Gateway {
@@ -50,6 +59,8 @@ impl Gateway {
             wrong_keys: Rates::new(config.wrong_keys_per_minute, config.wrong_keys_per_minute),
             in_flight: Semaphore::new(config.requests_in_flight_max),
             request_timeout: Duration::from_millis(config.request_timeout_ms),
+            public_sip_host: config.public_sip_host.clone(),
+            sessions: Sessions::new(config.live_bid_sessions_max),
         }))
     }
 
@@ -79,6 +90,20 @@ impl Gateway {
 
     pub(crate) fn request_timeout(&self) -> Duration {
         self.0.request_timeout
+    }
+
+    pub(crate) fn public_sip_host(&self) -> Option<&str> {
+        self.0.public_sip_host.as_deref()
+    }
+
+    /// The sessions of connected bidders.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.0.sessions
+    }
+
+    /// The store, for what reads on a thread of its own.
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.0.dependencies.reader
     }
 
     /// Reads from the store, off the threads that serve connections.

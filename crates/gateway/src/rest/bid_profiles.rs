@@ -2,6 +2,7 @@
 
 use super::Listed;
 use crate::access::Principal;
+use crate::live_bids::{BidChange, is_connected};
 use crate::problem::{Kind, Problem};
 use crate::request::{self, Body, Part, Query};
 use crate::state::Gateway;
@@ -70,6 +71,8 @@ async fn store(gateway: &Gateway, principal: Principal, bid: BidProfile) -> Resu
         }
     }
     gateway.engine().command(Command::PutBidProfile { bid: Box::new(bid.clone()) }).await?;
+    let change = BidChange { buyer: bid.buyer, bid: bid.id, is_connected: is_connected(&bid) };
+    gateway.sessions().tell(change);
     Ok(bid)
 }
 

@@ -329,11 +329,7 @@ pub(crate) struct CallQuery {
 impl CallQuery {
     /// The filter, confined to what `principal` may ask for.
     fn filter(&self, principal: Principal) -> Result<CallFilter, Problem> {
-        let (seller, buyer) = match principal.role {
-            Role::Admin | Role::Analyst => (self.seller, self.buyer),
-            Role::Seller(_) => (principal.confined_to(self.seller, "seller")?, none(self.buyer, "buyer")?),
-            Role::Buyer(_) => (none(self.seller, "seller")?, principal.confined_to(self.buyer, "buyer")?),
-        };
+        let (seller, buyer) = principal.sides(self.seller, self.buyer)?;
         let state = match self.state {
             Some(Stage::Bidding) => Some(CallStage::Bidding),
             Some(Stage::Reserved) => Some(CallStage::Reserved),
@@ -360,14 +356,6 @@ impl CallQuery {
             from: self.from,
             to: self.to,
         })
-    }
-}
-
-/// Asking for the other side's account would tell which calls it had a part in.
-fn none(asked: Option<AccountId>, field: &'static str) -> Result<Option<AccountId>, Problem> {
-    match asked {
-        None => Ok(None),
-        Some(_) => Err(Problem::field(Kind::Forbidden, field, "is not yours to ask for", "leave it out")),
     }
 }
 

@@ -1,7 +1,8 @@
 //! `/openapi.json` (OpenAPI 3.1) and `/docs`, a page that shows it. Both are made from the handlers themselves.
 
 use super::{
-    accounts, api_keys, balances, bid_profiles, calls, events, health, receipts, tracking_numbers, transfers,
+    accounts, api_keys, balances, bid_profiles, calls, cap_groups, deals, events, health, live_bids, pings,
+    receipts, tracking_numbers, trading_rules, transfers,
 };
 use crate::access::Policy;
 use crate::problem::ProblemDetails;
@@ -41,6 +42,17 @@ use utoipa::{Modify, OpenApi};
         bid_profiles::show,
         bid_profiles::put,
         bid_profiles::change_status,
+        cap_groups::put,
+        cap_groups::list,
+        cap_groups::show,
+        trading_rules::put,
+        trading_rules::list,
+        trading_rules::show,
+        deals::put,
+        deals::list,
+        deals::show,
+        live_bids::connect,
+        pings::ask,
         calls::list,
         calls::show,
         receipts::show,

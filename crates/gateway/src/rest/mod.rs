@@ -5,16 +5,21 @@ mod api_keys;
 mod balances;
 mod bid_profiles;
 mod calls;
+mod cap_groups;
+mod deals;
 mod description;
 mod events;
 mod health;
+mod live_bids;
+mod pings;
 mod receipts;
 mod tracking_numbers;
+mod trading_rules;
 mod transfers;
 
 pub use description::openapi;
 
-use crate::access::{ADMIN, BIDDING, BUYING, EVERYONE, HOUSE, Policy, SELLING};
+use crate::access::{ADMIN, BIDDING, BUYING, EVERYONE, HOUSE, OFFERING, Policy, SELLING};
 use crate::route::{self, Route, delete, get, patch, post, put};
 use crate::state::Gateway;
 use axum::Router;
@@ -44,6 +49,17 @@ fn routes() -> Vec<Route> {
         get("/v1/bid-profiles/{id}", BUYING, bid_profiles::show),
         put("/v1/bid-profiles/{id}", BIDDING, bid_profiles::put),
         patch("/v1/bid-profiles/{id}", BIDDING, bid_profiles::change_status),
+        put("/v1/cap-groups/{id}", BIDDING, cap_groups::put),
+        get("/v1/cap-groups", BUYING, cap_groups::list),
+        get("/v1/cap-groups/{id}", BUYING, cap_groups::show),
+        put("/v1/trading-rules/{scope}", ADMIN, trading_rules::put),
+        get("/v1/trading-rules", HOUSE, trading_rules::list),
+        get("/v1/trading-rules/{scope}", HOUSE, trading_rules::show),
+        put("/v1/deals/{id}", ADMIN, deals::put),
+        get("/v1/deals", EVERYONE, deals::list),
+        get("/v1/deals/{id}", EVERYONE, deals::show),
+        get("/v1/live-bids", BIDDING, live_bids::connect),
+        post("/v1/pings", OFFERING, pings::ask),
         get("/v1/calls", EVERYONE, calls::list),
         get("/v1/calls/{id}", EVERYONE, calls::show),
         get("/v1/calls/{id}/receipt", EVERYONE, receipts::show),

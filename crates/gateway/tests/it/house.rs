@@ -8,7 +8,7 @@ use exchange::effect::Action;
 use exchange::id::{AccountId, CallId};
 use exchange::policy::Policy;
 use exchange::time::Timestamp;
-use gateway::{ApiKeyText, Dependencies, HttpConfig};
+use gateway::{ApiKeyText, Dependencies, HttpConfig, HttpServer};
 use http_body_util::BodyExt;
 use infra::store::{ApiKey, Store, StoreOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -67,7 +67,7 @@ pub(crate) struct House {
     keys: Vec<(Who, ApiKeyText)>,
     // Stops when the handle is dropped with the store; kept so that it is.
     _thread: EngineThread,
-    _store: Store,
+    store: Store,
     _directory: TempDir,
 }
 
@@ -85,15 +85,14 @@ impl House {
                 .expect("an engine");
         let keys =
             Who::ALL.into_iter().filter_map(|who| Some((who, insert_key(&store, who.role()?)))).collect();
-        let dependencies = Dependencies {
-            engine: engine.clone(),
-            reader: store.reader(),
-            writer: store.writer(),
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
-            probes: Vec::new(),
-        };
-        let router = gateway::router(config, dependencies);
-        Self { engine, actions, router, keys, _thread: thread, _store: store, _directory: directory }
+        let router = gateway::router(config, dependencies(&engine, &store));
+        Self { engine, actions, router, keys, _thread: thread, store, _directory: directory }
+    }
+
+    /// The same API once more, with a socket, for what cannot be had without one.
+    pub(crate) async fn serve(&self, config: &HttpConfig) -> HttpServer {
+        let config = HttpConfig { listen: vec!["127.0.0.1:0".to_owned()], ..config.clone() };
+        gateway::start(&config, dependencies(&self.engine, &self.store)).await.expect("a free port")
     }
 
     /// With two buyers, two sellers, a number and money.
@@ -159,6 +158,16 @@ impl House {
     /// The next action that telephony is asked for.
     pub(crate) async fn next_action(&mut self) -> Action {
         self.actions.recv().await.expect("the engine runs").1
+    }
+}
+
+fn dependencies(engine: &Engine, store: &Store) -> Dependencies {
+    Dependencies {
+        engine: engine.clone(),
+        reader: store.reader(),
+        writer: store.writer(),
+        metrics: PrometheusBuilder::new().build_recorder().handle(),
+        probes: Vec::new(),
     }
 }
 

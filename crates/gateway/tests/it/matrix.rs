@@ -26,6 +26,17 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("GET", "/v1/bid-profiles/{id}", "ANB"),
     ("PUT", "/v1/bid-profiles/{id}", "AB"),
     ("PATCH", "/v1/bid-profiles/{id}", "AB"),
+    ("PUT", "/v1/cap-groups/{id}", "AB"),
+    ("GET", "/v1/cap-groups", "ANB"),
+    ("GET", "/v1/cap-groups/{id}", "ANB"),
+    ("PUT", "/v1/trading-rules/{scope}", "A"),
+    ("GET", "/v1/trading-rules", "AN"),
+    ("GET", "/v1/trading-rules/{scope}", "AN"),
+    ("PUT", "/v1/deals/{id}", "A"),
+    ("GET", "/v1/deals", "ANBS"),
+    ("GET", "/v1/deals/{id}", "ANBS"),
+    ("GET", "/v1/live-bids", "AB"),
+    ("POST", "/v1/pings", "AS"),
     ("GET", "/v1/calls", "ANBS"),
     ("GET", "/v1/calls/{id}", "ANBS"),
     ("GET", "/v1/calls/{id}/receipt", "ANBS"),
@@ -42,6 +53,7 @@ async fn every_operation_lets_in_whom_the_matrix_names_and_nobody_else() {
     let house = House::furnished().await;
     for (method, pattern, allowed) in MATRIX {
         let path = pattern.replace("{id}", &BUYER.to_string()).replace("{number}", NUMBER);
+        let path = path.replace("{scope}", "vertical:roofing");
         for who in Who::ALL {
             let letter = match who {
                 Who::Nobody => 'P',

@@ -15,6 +15,7 @@ pub use sqlite::read::calls::{CallFilter, CallStage};
 pub use sqlite::read::events::OutboxEvent;
 pub use sqlite::read::totals::CallTotals;
 pub use sqlite::read::tracking_numbers::TrackingNumberFilter;
+pub use sqlite::read::trading::DealFilter;
 pub use sqlite::read::transfers::BookedTransfer;
 pub use sqlite::verify::VerifyReport;
 pub use sqlite::writer::{StoreHealth, SubmitError, Writer};

@@ -4,6 +4,7 @@ use super::answer::understand;
 use super::config::RtbConfig;
 use super::connect::{ConnectError, Connector};
 use super::pool::SendError;
+use super::request::OwnRequest;
 use super::target::{Lane, Permit, Target, TargetStatus, word};
 use super::{notice, request};
 use exchange::bid::live::{BidNotice, BidRequest, HttpTarget, LiveAnswer, LiveSaid, LiveVia, NoLiveBid};
@@ -83,6 +84,11 @@ impl RtbClient {
                 metrics::counter!("dce_rtb_notices_total", "result" => result).increment(1);
             }
         });
+    }
+
+    /// The exchange's own bid request, as its bidder may see it: for bidders reached in another way than over HTTP.
+    pub fn own_request<'a>(&self, request: &'a BidRequest) -> OwnRequest<'a> {
+        OwnRequest::new(request, Some(&self.inner.token_key))
     }
 
     /// How each bidder is doing that was asked of late, by bid profile.

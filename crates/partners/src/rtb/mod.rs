@@ -22,4 +22,6 @@ mod notice;
 pub use breaker::Circuit;
 pub use client::RtbClient;
 pub use config::{BreakerConfig, RtbConfig};
+pub use notice::OwnNotice;
+pub use request::OwnRequest;
 pub use target::TargetStatus;

@@ -11,14 +11,21 @@ use serde::Serialize;
 use std::borrow::Cow;
 
 /// The notice's JSON, such as `{"version":1,"id":"...","bid":"...","result":"won","price_micros":12500000}`.
-#[derive(Serialize)]
-struct NoticeBody {
+#[derive(Debug, Serialize)]
+pub struct OwnNotice {
     version: u32,
     /// The call, as in the bid request.
     id: CallId,
     bid: BidProfileId,
     #[serde(flatten)]
     result: BidResult,
+}
+
+impl OwnNotice {
+    /// The notice as its bidder sees it.
+    pub fn new(notice: &BidNotice) -> Self {
+        Self { version: 1, id: notice.call, bid: notice.bid, result: notice.result }
+    }
 }
 
 /// The notice and where it goes; `None` when the bidder has no `notice_url`, or one that is none.
@@ -31,8 +38,7 @@ pub(super) fn write(target: &HttpTarget, notice: &BidNotice) -> Option<(Origin, 
         })
     };
     let url = template::render(target.notice_url.as_deref()?, Escaping::Url, value);
-    let body = NoticeBody { version: 1, id: notice.call, bid: notice.bid, result: notice.result };
-    let body = serde_json::to_string(&body).expect("texts and numbers are JSON");
+    let body = serde_json::to_string(&OwnNotice::new(notice)).expect("texts and numbers are JSON");
     // The bidder's headers may hold the key to its bidding host: another host does not get them.
     let is_same_host = authority(&url) == authority(&target.url);
     let headers = if is_same_host { bidder_headers(&target.headers)? } else { HeaderMap::new() };

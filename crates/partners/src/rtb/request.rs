@@ -23,8 +23,8 @@ const URL_BYTES_MAX: usize = 8 * 1_024;
 const BODY_BYTES_MAX: usize = 64 * 1_024;
 
 /// The exchange's own bid request. What is not known is absent. Fields are only ever added to a version.
-#[derive(Serialize)]
-struct OwnRequest<'a> {
+#[derive(Debug, Serialize)]
+pub struct OwnRequest<'a> {
     /// Of this shape.
     version: u32,
     /// The call; with the bid it names the question.
@@ -52,8 +52,35 @@ struct OwnRequest<'a> {
     caller: Option<Caller>,
 }
 
+impl<'a> OwnRequest<'a> {
+    /// The request as its bidder may see it. Without a key for tokens, callers' numbers are withheld where a token is due.
+    pub fn new(request: &'a BidRequest, token_key: Option<&[u8; 32]>) -> Self {
+        Self::with_caller(request, Caller::disclosed(request, token_key))
+    }
+
+    fn with_caller(request: &'a BidRequest, caller: Option<Caller>) -> Self {
+        Self {
+            version: 1,
+            id: request.call,
+            bid: request.bid,
+            vertical: &request.vertical,
+            origin: request.origin,
+            state: request.state,
+            zip: request.zip,
+            area_code: request.area_code,
+            language: request.language,
+            attestation: request.attestation,
+            tags: &request.tags,
+            floor: request.floor_micros.to_string(),
+            currency: request.currency,
+            tmax_ms: request.time_ms(),
+            caller,
+        }
+    }
+}
+
 /// What the bidder may learn of the caller's number: `{"token": "..."}` or `{"number": "+1..."}`.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Caller {
     Token(String),
@@ -61,11 +88,11 @@ enum Caller {
 }
 
 impl Caller {
-    fn disclosed(request: &BidRequest, token_key: &[u8; 32]) -> Option<Self> {
+    fn disclosed(request: &BidRequest, token_key: Option<&[u8; 32]>) -> Option<Self> {
         let number = request.caller?;
         match request.bidder.caller {
             CallerDisclosure::Withheld => None,
-            CallerDisclosure::Token => Some(Self::Token(caller_token(token_key, request.bid, number))),
+            CallerDisclosure::Token => Some(Self::Token(caller_token(token_key?, request.bid, number))),
             CallerDisclosure::Number => Some(Self::Number(number)),
         }
     }
@@ -84,7 +111,7 @@ pub(super) fn write(
     request: &BidRequest,
     token_key: &[u8; 32],
 ) -> Option<(Origin, Message)> {
-    let caller = Caller::disclosed(request, token_key);
+    let caller = Caller::disclosed(request, Some(token_key));
     let caller_text = caller.as_ref().map(Caller::text).unwrap_or_default();
     let value = |placeholder: Placeholder<'_>| placeholder.value(request, &caller_text);
     let url = template::render(&target.url, Escaping::Url, value);
@@ -98,23 +125,7 @@ pub(super) fn write(
 }
 
 fn own_body(request: &BidRequest, caller: Option<Caller>) -> String {
-    let own = OwnRequest {
-        version: 1,
-        id: request.call,
-        bid: request.bid,
-        vertical: &request.vertical,
-        origin: request.origin,
-        state: request.state,
-        zip: request.zip,
-        area_code: request.area_code,
-        language: request.language,
-        attestation: request.attestation,
-        tags: &request.tags,
-        floor: request.floor_micros.to_string(),
-        currency: request.currency,
-        tmax_ms: request.time_ms(),
-        caller,
-    };
+    let own = OwnRequest::with_caller(request, caller);
     serde_json::to_string(&own).expect("texts and numbers are JSON")
 }
 

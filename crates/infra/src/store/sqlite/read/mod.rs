@@ -4,7 +4,7 @@ pub(in crate::store) mod accounts;
 pub(in crate::store) mod tracking_numbers;
 pub(in crate::store) mod bid_profiles;
 pub(in crate::store) mod calls;
-mod trading;
+pub(in crate::store) mod trading;
 mod journal;
 pub(in crate::store) mod totals;
 pub(in crate::store) mod transfers;

@@ -7,6 +7,15 @@ use exchange::bid::caps::CapGroup;
 use exchange::id::{AccountId, CapGroupId, DealId};
 use exchange::trading_rules::{Deal, Scope, ScopedRules};
 
+/// Which deals are wanted; an absent field takes any.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DealFilter {
+    /// Those about this seller's calls.
+    pub seller: Option<AccountId>,
+    /// Those this buyer is in.
+    pub buyer: Option<AccountId>,
+}
+
 impl Reader {
     /// Cap groups in the order of their ids, those of one buyer or of all.
     pub fn cap_groups(&self, buyer: Option<AccountId>, page: &Page) -> Result<Listing<CapGroup>, StoreError> {
@@ -25,11 +34,13 @@ impl Reader {
         self.with(|connection| one_document(connection, "cap_groups", sql, [id.0.as_bytes()]))
     }
 
-    /// Deals in the order of their ids, those of one seller or of all.
-    pub fn deals(&self, seller: Option<AccountId>, page: &Page) -> Result<Listing<Deal>, StoreError> {
+    /// Deals in the order of their ids.
+    pub fn deals(&self, filter: &DealFilter, page: &Page) -> Result<Listing<Deal>, StoreError> {
         let after = page.cursor(|text| text.parse::<DealId>().ok())?;
+        let with_buyer = "EXISTS (SELECT 1 FROM json_each(document, '$.buyers') WHERE value = ?)";
         let (sql, values) = Conditions::default()
-            .when("seller = ?", seller.map(|seller| blob(seller.0)))
+            .when("seller = ?", filter.seller.map(|seller| blob(seller.0)))
+            .when(with_buyer, filter.buyer.map(|buyer| buyer.to_string()))
             .when("id > ?", after.map(|id| blob(id.0)))
             .query("SELECT document FROM deals", "ORDER BY id");
         let items = self.with(|connection| documents(connection, "deals", &sql, values, page))?;

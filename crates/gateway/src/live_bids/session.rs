@@ -1,0 +1,335 @@
+//! One session: offers calls to a connected bidder and takes its bids.
+
+use super::asked::Asked;
+use super::messages::{self, Misread, ToBidder};
+use super::sessions::{BidChange, Place};
+use crate::problem::{Kind, Problem};
+use crate::state::Gateway;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
+use engine::{BidderConnection, BidderMessage, OwnNotice};
+use exchange::bid::BidProfile;
+use exchange::bid::live::{BidRequest, LiveAnswer, LiveSaid, LiveVia, NoLiveBid};
+use exchange::effect::Input;
+use exchange::id::{AccountId, BidProfileId, CallId};
+use infra::store::{BidProfileFilter, MAX_PAGE, Page, Reader, StoreError};
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{MissedTickBehavior, interval_at, timeout};
+use uuid::Uuid;
+
+/// The longest message a bidder may send, in bytes.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// How often a bidder is asked for a sign of life, and its key and bid profiles are looked up again.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// A bidder that is silent for so long is gone.
+const SILENCE_MAX: Duration = Duration::from_mins(1);
+/// A bidder that takes nothing for so long is cut off.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+/// Messages that cannot be used before the session is ended.
+const FAULTS_MAX: u32 = 100;
+/// Pages of bid profiles that are read: buyers with more than these are served by the first ones.
+const PAGES_MAX: u32 = 50;
+
+/// Why a session ends, for its bidder.
+type End = (u16, &'static str);
+
+const NO_ANSWER: End = (close_code::POLICY, "no sign of life for a minute");
+const TOO_SLOW: End = (close_code::POLICY, "messages are not taken");
+const TOO_MANY_FAULTS: End = (close_code::POLICY, "too many messages that cannot be used");
+const REVOKED: End = (close_code::POLICY, "the API key is revoked");
+const STOPPING: End = (close_code::AWAY, "the exchange is stopping; connect again when it is back");
+const BIDDER_LEFT: End = (close_code::NORMAL, "");
+const INTERNAL: End = (close_code::ERROR, "a defect of the exchange; connect again");
+
+/// What the store says of a session; `None` when its key is revoked.
+type LookedUp = Result<Option<Vec<BidProfileId>>, StoreError>;
+
+/// One bidder's session.
+pub(crate) struct Session {
+    gateway: Gateway,
+    buyer: AccountId,
+    key: Uuid,
+    connection: BidderConnection,
+    asked: Asked,
+    faults: u32,
+    heard_at: Instant,
+    /// Heard from before the bid profiles are first read, so that none is missed.
+    changes: broadcast::Receiver<BidChange>,
+    /// Reads what may have changed, while calls are offered on.
+    looking_up: Option<JoinHandle<LookedUp>>,
+    /// Held as long as the session lasts.
+    _place: Place,
+}
+
+/// What can happen to a session.
+enum Event {
+    ToBidder(Option<BidderMessage>),
+    FromBidder(Option<Result<Message, axum::Error>>),
+    Changed(Result<BidChange, RecvError>),
+    LookedUp(Result<LookedUp, JoinError>),
+    KeepAlive,
+    Stopping,
+}
+
+impl Session {
+    /// A session for the bid profiles of `buyer` that are asked over a connection. Calls are offered to it from now on.
+    pub(crate) async fn open(
+        gateway: Gateway,
+        buyer: AccountId,
+        key: Uuid,
+        place: Place,
+    ) -> Result<Self, Problem> {
+        let changes = gateway.sessions().changes();
+        let bids = gateway.read(move |reader| connected_bids(reader, buyer)).await?;
+        let connection = gateway.engine().live_bidders().connect(bids);
+        Ok(Self {
+            gateway,
+            buyer,
+            key,
+            connection,
+            asked: Asked::default(),
+            faults: 0,
+            heard_at: Instant::now(),
+            changes,
+            looking_up: None,
+            _place: place,
+        })
+    }
+
+    /// Talks until one side ends it.
+    pub(crate) async fn run(mut self, mut socket: WebSocket) {
+        let end = self.talk(&mut socket).await;
+        self.give_up_questions().await;
+        tracing::debug!(buyer = %self.buyer, reason = end.1, "live bid session ended");
+        let frame = CloseFrame { code: end.0, reason: Utf8Bytes::from_static(end.1) };
+        // Whoever does not take it has left already.
+        let _ = timeout(SEND_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;
+    }
+
+    async fn talk(&mut self, socket: &mut WebSocket) -> End {
+        let mut stopping = self.gateway.sessions().stopping();
+        let mut keep_alive = interval_at(tokio::time::Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if let ControlFlow::Break(end) = self.tell_bids(socket).await {
+            return end;
+        }
+        loop {
+            let event = tokio::select! {
+                message = self.connection.next() => Event::ToBidder(message),
+                said = socket.recv() => Event::FromBidder(said),
+                change = self.changes.recv() => Event::Changed(change),
+                found = wait_for(&mut self.looking_up) => Event::LookedUp(found),
+                _ = keep_alive.tick() => Event::KeepAlive,
+                _ = stopping.wait_for(|stopping| *stopping) => Event::Stopping,
+            };
+            if let ControlFlow::Break(end) = self.on(event, socket).await {
+                return end;
+            }
+        }
+    }
+
+    async fn on(&mut self, event: Event, socket: &mut WebSocket) -> ControlFlow<End> {
+        match event {
+            Event::ToBidder(Some(BidderMessage::Request(request))) => self.offer(&request, socket).await,
+            Event::ToBidder(Some(BidderMessage::Notice(notice))) => {
+                send(socket, &ToBidder::Notice(OwnNotice::new(&notice))).await
+            }
+            Event::ToBidder(None) => ControlFlow::Break(INTERNAL),
+            Event::FromBidder(Some(Ok(message))) => {
+                self.heard_at = Instant::now();
+                self.hear(message, socket).await
+            }
+            // A broken connection, a broken frame or one that is too large: there is nothing more to read.
+            Event::FromBidder(_) => ControlFlow::Break(BIDDER_LEFT),
+            Event::Changed(change) => self.note_change(change, socket).await,
+            Event::LookedUp(found) => {
+                self.looking_up = None;
+                match found {
+                    Ok(Ok(Some(bids))) => self.serve(bids, socket).await,
+                    Ok(Ok(None)) => ControlFlow::Break(REVOKED),
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, "bid profiles of a session cannot be read; trying again later");
+                        ControlFlow::Continue(())
+                    }
+                    Err(_) => ControlFlow::Break(INTERNAL),
+                }
+            }
+            Event::KeepAlive if self.heard_at.elapsed() > SILENCE_MAX => ControlFlow::Break(NO_ANSWER),
+            Event::KeepAlive => {
+                self.look_up();
+                transmit(socket, Message::Ping(axum::body::Bytes::new())).await
+            }
+            Event::Stopping => ControlFlow::Break(STOPPING),
+        }
+    }
+
+    /// Offers a call to the bidder, within its bounds.
+    async fn offer(&mut self, request: &BidRequest, socket: &mut WebSocket) -> ControlFlow<End> {
+        if let Err(reason) = self.asked.ask(request, Instant::now()) {
+            self.answer(request.call, request.bid, LiveSaid::Nothing { reason });
+            return ControlFlow::Continue(());
+        }
+        let bidders = self.gateway.engine().live_bidders().clone();
+        send(socket, &ToBidder::BidRequest(bidders.own_request(request))).await
+    }
+
+    async fn hear(&mut self, message: Message, socket: &mut WebSocket) -> ControlFlow<End> {
+        let heard = match message {
+            Message::Text(text) => self.take(text.as_str()),
+            Message::Binary(_) => {
+                Err(Problem::field(Kind::MalformedRequest, "body", "is not text", "send JSON as text"))
+            }
+            // Pings are answered by the WebSocket itself.
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+            Message::Close(_) => return ControlFlow::Break(BIDDER_LEFT),
+        };
+        let Err(problem) = heard else { return ControlFlow::Continue(()) };
+        self.faults += 1;
+        if self.faults > FAULTS_MAX {
+            return ControlFlow::Break(TOO_MANY_FAULTS);
+        }
+        send(socket, &ToBidder::Error { detail: problem.detail(), errors: problem.errors() }).await
+    }
+
+    /// Takes an answer. One that cannot be used is no bid, so that nobody waits for another.
+    fn take(&mut self, text: &str) -> Result<(), Problem> {
+        let answer = messages::read(text).map_err(|Misread { problem, meant }| {
+            if let Some((call, bid)) = meant
+                && self.asked.take(call, bid).is_some()
+            {
+                self.answer(call, bid, LiveSaid::Nothing { reason: NoLiveBid::Garbled });
+            }
+            problem
+        })?;
+        let (call, bid) = (answer.call, answer.bid);
+        let Some(question) = self.asked.take(call, bid) else {
+            let fix = "answer each bid request once, in time, with its id as call and its bid";
+            return Err(Problem::field(Kind::Invalid, "call", "is not waiting for this bid's answer", fix));
+        };
+        let said = answer.said(question.most_micros);
+        let problem = said.as_ref().err().cloned();
+        self.answer(call, bid, said.unwrap_or(LiveSaid::Nothing { reason: NoLiveBid::Garbled }));
+        problem.map_or(Ok(()), Err)
+    }
+
+    fn answer(&self, call: CallId, bid: BidProfileId, said: LiveSaid) {
+        // Refused only when the engine is gone, and the call with it.
+        let _ = self.gateway.engine().call(call, Input::BidAnswered(LiveAnswer { bid, said }));
+    }
+
+    async fn note_change(
+        &mut self,
+        change: Result<BidChange, RecvError>,
+        socket: &mut WebSocket,
+    ) -> ControlFlow<End> {
+        match change {
+            Ok(change) if change.buyer != self.buyer => ControlFlow::Continue(()),
+            Ok(change) if change.is_connected == self.connection.is_for(change.bid) => {
+                ControlFlow::Continue(())
+            }
+            Ok(BidChange { bid, is_connected, .. }) => {
+                let mut bids = self.connection.bids().to_vec();
+                bids.retain(|there| *there != bid);
+                bids.extend(is_connected.then_some(bid));
+                self.serve(bids, socket).await
+            }
+            Err(RecvError::Lagged(_)) => {
+                self.look_up();
+                ControlFlow::Continue(())
+            }
+            Err(RecvError::Closed) => ControlFlow::Break(STOPPING),
+        }
+    }
+
+    /// Serves these bid profiles from now on, and says so if they are others than before. Those whose session has ended since are
+    /// taken over without a word.
+    async fn serve(&mut self, bids: Vec<BidProfileId>, socket: &mut WebSocket) -> ControlFlow<End> {
+        let before: HashSet<BidProfileId> = self.connection.bids().iter().copied().collect();
+        let is_same = before.len() == bids.len() && bids.iter().all(|bid| before.contains(bid));
+        self.connection.serve(bids);
+        if is_same {
+            return ControlFlow::Continue(());
+        }
+        self.asked.keep_only(self.connection.bids());
+        self.tell_bids(socket).await
+    }
+
+    async fn tell_bids(&self, socket: &mut WebSocket) -> ControlFlow<End> {
+        send(socket, &ToBidder::Bids { bids: self.connection.bids() }).await
+    }
+
+    /// Begins to read the key and the bid profiles again, unless that is going on.
+    fn look_up(&mut self) {
+        let (gateway, buyer, key) = (self.gateway.clone(), self.buyer, self.key);
+        self.looking_up.get_or_insert_with(|| {
+            tokio::task::spawn_blocking(move || {
+                let reader = gateway.reader();
+                let is_valid = reader.api_key(key)?.is_some_and(|key| key.revoked_at.is_none());
+                if is_valid { connected_bids(reader, buyer).map(Some) } else { Ok(None) }
+            })
+        });
+    }
+
+    /// At the end: who waits for this bidder's answers need not wait on.
+    async fn give_up_questions(&mut self) {
+        // From here on nothing more is asked of it.
+        self.connection.serve(Vec::new());
+        let mut open = self.asked.take_all(Instant::now());
+        while let Ok(Some(message)) = timeout(Duration::ZERO, self.connection.next()).await {
+            if let BidderMessage::Request(request) = message {
+                open.push((request.call, request.bid));
+            }
+        }
+        for (call, bid) in open {
+            self.answer(call, bid, LiveSaid::Nothing { reason: NoLiveBid::Unreachable });
+        }
+    }
+}
+
+/// Whether a bid profile is asked over a connection.
+pub(crate) fn is_connected(bid: &BidProfile) -> bool {
+    bid.live.as_ref().is_some_and(|live| matches!(live.via, LiveVia::Connection))
+}
+
+/// The bid profiles of a buyer that are asked over a connection.
+fn connected_bids(reader: &Reader, buyer: AccountId) -> Result<Vec<BidProfileId>, StoreError> {
+    let filter = BidProfileFilter { buyer: Some(buyer), vertical: None };
+    let mut page = Page::first(MAX_PAGE);
+    let mut bids = Vec::new();
+    for _ in 0..PAGES_MAX {
+        let listing = reader.bid_profiles(&filter, &page)?;
+        bids.extend(listing.items.iter().filter(|bid| is_connected(bid)).map(|bid| bid.id));
+        let Some(following) = page.following(&listing) else { break };
+        page = following;
+    }
+    Ok(bids)
+}
+
+/// The end of what is going on, if anything is; else for ever.
+async fn wait_for<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn send(socket: &mut WebSocket, message: &ToBidder<'_>) -> ControlFlow<End> {
+    match serde_json::to_string(message) {
+        Ok(text) => transmit(socket, Message::Text(text.into())).await,
+        Err(error) => {
+            tracing::error!(%error, "message to a connected bidder cannot be written");
+            ControlFlow::Break(INTERNAL)
+        }
+    }
+}
+
+async fn transmit(socket: &mut WebSocket, message: Message) -> ControlFlow<End> {
+    match timeout(SEND_TIMEOUT, socket.send(message)).await {
+        Ok(Ok(())) => ControlFlow::Continue(()),
+        Ok(Err(_)) => ControlFlow::Break(BIDDER_LEFT),
+        Err(_) => ControlFlow::Break(TOO_SLOW),
+    }
+}
