@@ -1,7 +1,7 @@
 //! The statement for people.
 
 use super::floor::Floor;
-use super::summary::{LiveFigures, Statement, Summary, targets_rung};
+use super::summary::{LiveFigures, PingFigures, Statement, Summary, targets_rung};
 use crate::bench::percentiles::Percentiles;
 use crate::command_line::Format;
 use crate::failure::Failure;
@@ -64,8 +64,15 @@ fn figures(statement: &Statement) -> String {
     ] {
         table.add_row([name.to_owned(), amount.to_string(), "USD".to_owned()]);
     }
-    let (live, latencies) = (live_bidders(&summary.live), latencies(summary, statement.took_s));
-    format!("{}\n\n{live}\n\n{latencies}\n\n", aligned(table))
+    let (live, pings) = (live_bidders(&summary.live), pings(&summary.pings));
+    let latencies = latencies(summary, statement.took_s);
+    format!("{}\n\n{live}\n{pings}\n\n{latencies}\n\n", aligned(table))
+}
+
+fn pings(PingFigures { asked, reserved, redeemed }: &PingFigures) -> String {
+    format!(
+        " sellers pinged before {asked} of the calls: {reserved} pings won a bid, {redeemed} were redeemed by the call"
+    )
 }
 
 fn live_bidders(live: &LiveFigures) -> String {

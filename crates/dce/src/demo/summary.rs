@@ -47,6 +47,8 @@ pub(super) struct Summary {
     pub(super) recovered: u64,
     /// What live bidders did.
     pub(super) live: LiveFigures,
+    /// What became of sellers' pings.
+    pub(super) pings: PingFigures,
     /// What buyers paid.
     pub(super) charged_micros: Micros,
     /// What sellers earned.
@@ -90,6 +92,17 @@ pub(super) struct LiveFigures {
     pub(super) failed: u64,
 }
 
+/// What became of sellers' pings. The calls they announced are counted among the others.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct PingFigures {
+    /// Questions.
+    pub(super) asked: u64,
+    /// Of those, won a bid that was held for the call.
+    pub(super) reserved: u64,
+    /// Of those, the call came in time.
+    pub(super) redeemed: u64,
+}
+
 /// The summary, and what it was drawn from.
 pub(super) struct Statement {
     pub(super) summary: Summary,
@@ -109,7 +122,8 @@ impl Summary {
 
 /// Reads the books, audits them, and compares them with what the outside world saw.
 pub(super) fn draw_up(reader: &Reader, traffic: &Traffic) -> Result<Statement, Failure> {
-    let calls = all_calls(reader)?;
+    let (pings, calls): (Vec<Call>, Vec<Call>) =
+        all_calls(reader)?.into_iter().partition(|call| call.is_ping);
     let totals = reader.totals(&CallFilter::default())?;
     let verified = reader.verify()?;
     let set_ups_us = traffic.callers.iter().filter_map(CallReport::set_up_us);
@@ -124,7 +138,8 @@ pub(super) fn draw_up(reader: &Reader, traffic: &Traffic) -> Result<Statement, F
     };
     let mut won_live = BTreeSet::new();
     let mut decisions_ns = Vec::with_capacity(calls.len());
-    for call in &calls {
+    summary.count_pings(&pings);
+    for call in pings.iter().chain(&calls) {
         let Some(receipt) = reader.receipt(call.id)? else { continue };
         decisions_ns.extend(receipt.decided_in_ns);
         if let Some(auction) = &receipt.auction
@@ -167,7 +182,7 @@ impl Summary {
             }
             Outcome::NoBidder => self.no_bidder += 1,
             Outcome::Unanswered => self.unanswered += 1,
-            // Nothing is interrupted while the exchange runs, and the demo sends no pings; the audit says so if it was.
+            // Nothing is interrupted while the exchange runs; the audit says so if it was. Pings are counted apart.
             Outcome::Interrupted | Outcome::Redeemed { .. } | Outcome::Expired => {}
             Outcome::Abandoned => self.abandoned += 1,
             Outcome::NotConverted { .. } => self.not_converted += 1,
@@ -177,6 +192,16 @@ impl Summary {
 }
 
 impl Summary {
+    fn count_pings(&mut self, pings: &[Call]) {
+        for ping in pings {
+            let CallState::Ended { outcome, .. } = &ping.state else { continue };
+            let is_redeemed = matches!(outcome, Outcome::Redeemed { .. });
+            self.pings.asked += 1;
+            self.pings.redeemed += u64::from(is_redeemed);
+            self.pings.reserved += u64::from(is_redeemed || *outcome == Outcome::Expired);
+        }
+    }
+
     /// Counts what live bidders did, and what a second price saved; whether a live bid won a call that converted.
     fn count_auction(&mut self, call: &Call, auction: &AuctionReceipt) -> bool {
         let winner = auction.ranking.first();
@@ -200,8 +225,10 @@ impl Summary {
             return false;
         };
         let taken = auction.ranking.iter().find(|ranked| ranked.bid == attempt.bid);
+        // What a ping had won was priced by the ping's own auction.
         if let Some(offered) = taken.and_then(|ranked| ranked.offered)
             && auction.auction_type == AuctionType::SecondPrice
+            && auction.reservation.is_none()
         {
             self.second_price_savings_micros.0 += offered.charge(*connected_ms).0 - charge_micros.0;
         }

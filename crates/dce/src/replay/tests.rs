@@ -137,7 +137,9 @@ impl World {
                 (CallId(Uuid::from_u128(CALL << 96 | draw)), CallId(Uuid::from_u128(PING << 96 | draw)));
             let delay_ms = if self.rng.u8(..8) == 0 { 3_000 } else { 0 };
             if delay_ms > 0 {
-                let request = PingRequest { arrival: arrival.clone(), expires_in_ms: None };
+                // Some calls come too late for what their pings won.
+                let expires_in_ms = self.rng.bool().then_some(2_000);
+                let request = PingRequest { arrival: arrival.clone(), expires_in_ms };
                 self.put(at, ping, Input::Pinged(request));
             }
             self.put(at.plus_ms(delay_ms), call, Input::Arrived(arrival));

@@ -54,6 +54,7 @@ fn a_demo_trades_audits_itself_and_stays_up_for_a_look() {
     let live = |key: &str| summary["live"][key].as_i64().unwrap_or_else(|| panic!("live.{key} in {summary}"));
     assert!(live("asked") > live("bid") && live("bid") >= live("won") && live("won") > 0, "{summary}");
     assert!(live("timed_out") > 0 && live("garbled") > 0, "one hangs, one is garbled: {summary}");
+    assert!(summary["pings"]["redeemed"].as_i64() > Some(0), "{summary}");
     assert!(count("second_price_savings_micros") > 0, "{summary}");
     for latency in ["decision_us", "setup_ms"] {
         let percentile = |name: &str| summary[latency][name].as_f64().expect("a number");
