@@ -167,10 +167,8 @@ impl Summary {
             }
             Outcome::NoBidder => self.no_bidder += 1,
             Outcome::Unanswered => self.unanswered += 1,
-            // Nothing is interrupted while the exchange runs; the audit says so if it was.
-            Outcome::Interrupted => {}
-            // The demo sends no pings.
-            Outcome::Redeemed { .. } | Outcome::Expired => {}
+            // Nothing is interrupted while the exchange runs, and the demo sends no pings; the audit says so if it was.
+            Outcome::Interrupted | Outcome::Redeemed { .. } | Outcome::Expired => {}
             Outcome::Abandoned => self.abandoned += 1,
             Outcome::NotConverted { .. } => self.not_converted += 1,
             Outcome::Converted { .. } => self.converted += 1,

@@ -137,49 +137,55 @@ pub(super) fn json(comparison: &Comparison) -> serde_json::Value {
 }
 
 pub(super) fn text(comparison: &Comparison) -> String {
-    let Comparison { calls, not_reproduced, winners_changed, assumed, .. } = comparison;
-    let mut text =
-        format!("{calls} calls, {winners_changed} with another winner\n\n{}\n", figures(comparison));
+    let Comparison { calls, winners_changed, .. } = comparison;
+    let mut parts =
+        vec![format!("{calls} calls, {winners_changed} with another winner"), figures(comparison)];
     for (title, movers) in [("buyers", &comparison.buyers), ("bids", &comparison.bids)] {
         if !movers.is_empty() {
-            text.push_str(&format!(
-                "\nThe {title} whose charges change most (and the calls they pay for)\n{}\n",
-                table_of(movers)
-            ));
+            let title = format!("The {title} whose charges change most (and the calls they pay for)");
+            parts.push(format!("{title}\n{}", table_of(movers)));
         }
     }
-    text.push('\n');
-    if assumed.not_rung_before > 0 {
-        let Assumed { rings, not_rung_before, .. } = assumed;
-        text.push_str(&format!(
-            "Of {rings} times that a target is rung, {not_rung_before} are of targets that were not rung for the call \
-             then: they are taken to do what the one that was connected did.\n"
-        ));
-    }
-    if assumed.unknown_ends > 0 {
-        text.push_str(&format!(
-            "{} calls ring a target though nobody was rung then: how they would have ended is not known, and they count \
-             as not answered.\n",
-            assumed.unknown_ends
-        ));
-    }
-    if assumed.commands_refused > 0 {
-        let refused = assumed.commands_refused;
-        text.push_str(&format!(
-            "{refused} changes of the marketplace that were accepted then are refused.\n"
-        ));
-    }
-    if comparison.unreadable_entries > 0 {
-        let unreadable = comparison.unreadable_entries;
-        text.push_str(&format!("{unreadable} journal entries are of a version that cannot be read.\n"));
-    }
-    text.push_str(&match not_reproduced {
-        0 => "Under the rules as they were, every call goes as it went.\n".to_owned(),
-        some => format!(
-            "Under the rules as they were, {some} calls do not go as they went: take the difference with a grain of salt.\n"
+    parts.push(caveats(comparison).join("\n"));
+    format!("{}\n", parts.join("\n\n"))
+}
+
+/// How far the figures can be trusted.
+fn caveats(comparison: &Comparison) -> Vec<String> {
+    let Assumed { rings, not_rung_before, unknown_ends, commands_refused } = comparison.assumed;
+    let when = |count: u64, line: String| (count > 0).then_some(line);
+    let caveats = [
+        when(
+            not_rung_before,
+            format!(
+                "Of {rings} times that a target is rung, {not_rung_before} are of targets that were not rung for the \
+                 call then: they are taken to do what the one that was connected did."
+            ),
         ),
-    });
-    text
+        when(
+            unknown_ends,
+            format!(
+                "{unknown_ends} calls ring a target though nobody was rung then: how they would have ended is not \
+                 known, and they count as not answered."
+            ),
+        ),
+        when(
+            commands_refused,
+            format!("{commands_refused} changes of the marketplace that were accepted then are refused."),
+        ),
+        when(
+            comparison.unreadable_entries,
+            format!("{} journal entries cannot be read by this version.", comparison.unreadable_entries),
+        ),
+        Some(match comparison.not_reproduced {
+            0 => "Under the rules as they were, every call goes as it went.".to_owned(),
+            some => format!(
+                "Under the rules as they were, {some} calls do not go as they went: take the difference with a grain \
+                 of salt."
+            ),
+        }),
+    ];
+    caveats.into_iter().flatten().collect()
 }
 
 fn figures(comparison: &Comparison) -> String {

@@ -143,12 +143,12 @@ impl<'a> Variant<'a> {
         let mut ring_timeout_ms = 0;
         for effect in effects {
             match effect {
-                Effect::Act(Action::RequestBid(request)) => {
-                    if !past.is_some_and(|past| past.asked.contains(&request.bid)) {
-                        let said = LiveSaid::Nothing { reason: NoLiveBid::NotConnected };
-                        let nothing = Input::BidAnswered(LiveAnswer { bid: request.bid, said });
-                        self.put(now, seq, call, nothing);
-                    }
+                Effect::Act(Action::RequestBid(request))
+                    if !past.is_some_and(|past| past.asked.contains(&request.bid)) =>
+                {
+                    let said = LiveSaid::Nothing { reason: NoLiveBid::NotConnected };
+                    let nothing = Input::BidAnswered(LiveAnswer { bid: request.bid, said });
+                    self.put(now, seq, call, nothing);
                 }
                 Effect::Act(Action::StartBiddingTimer { after_ms }) => {
                     let bidding = past.and_then(|past| past.bidding.as_ref());
@@ -191,14 +191,11 @@ impl<'a> Variant<'a> {
         let own = past.and_then(|past| past.rung.iter().find(|rung| rung.bid == attempt.bid));
         let Some(like) = own.or_else(|| past.and_then(stand_in)) else {
             self.assumed.not_rung_before += 1;
-            match past.and_then(|past| past.given_up) {
-                // It rings until the caller gives up, as it did then.
-                Some((at, place)) => self.put(at.max(now), place, call, Input::CallerHungUp),
-                None => {
-                    self.assumed.unknown_ends += 1;
-                    self.put(now, seq, call, Input::CallerHungUp);
-                }
-            }
+            let given_up = past.and_then(|past| past.given_up);
+            self.assumed.unknown_ends += u64::from(given_up.is_none());
+            // It rings until the caller gives up, as it did then; or no longer at all.
+            let (at, place) = given_up.map_or((now, seq), |(at, place)| (at.max(now), place));
+            self.put(at, place, call, Input::CallerHungUp);
             return;
         };
         let is_own = own.is_some();
