@@ -110,7 +110,9 @@ impl Book {
         }
         let mut recent: Vec<_> = snapshot.recent_calls.into_iter().collect();
         recent.sort_by_key(|(id, call)| (call.ended_at, *id));
-        recent.into_iter().for_each(|(_, call)| book.recent_calls.note(call));
+        for (_, call) in recent {
+            book.recent_calls.note(call);
+        }
         book
     }
 
@@ -437,14 +439,13 @@ impl Book {
     ) -> Result<Vec<Effect>, CommandRefused> {
         let mut problems = rules.problems();
         match &rules.scope {
-            Scope::Vertical(_) => {}
             Scope::Seller(seller) => {
                 problems.extend(self.account_problem("scope.seller", *seller, AccountKind::Seller));
             }
             Scope::Number(number) if !self.tracking_numbers.contains_key(number) => {
                 problems.push(field_error("scope.number", "is not listed", "list the number first"));
             }
-            Scope::Number(_) => {}
+            Scope::Vertical(_) | Scope::Number(_) => {}
         }
         CommandRefused::unless_valid(problems)?;
         let fact = Fact::TradingRulesSet { scope: rules.scope.clone() };

@@ -135,7 +135,8 @@ impl World {
             let draw = u128::from(self.rng.u64(..));
             let (call, ping) =
                 (CallId(Uuid::from_u128(CALL << 96 | draw)), CallId(Uuid::from_u128(PING << 96 | draw)));
-            let delay_ms = if self.rng.u8(..8) == 0 { 3_000 } else { 0 };
+            // Announced by a ping, in time or so early that the reservation is over, or not at all.
+            let delay_ms = *self.rng.choice([3_000, 40_000, 0, 0, 0, 0, 0, 0].as_slice()).expect("some");
             if delay_ms > 0 {
                 // Some calls come too late for what their pings won.
                 let expires_in_ms = self.rng.bool().then_some(2_000);

@@ -33,8 +33,14 @@ fn a_real_run_replays_as_it_was_and_under_other_rules() {
 
     let second = replay(&["--auction", "second-price", "--increment", "0.01"]);
     assert!(second["difference"]["charged_micros"].as_i64() < Some(0), "{second}");
+    // A deal has a floor of its own: nobody else's bid reaches this one.
     let floor = replay(&["--floor", "100000"]);
-    assert_eq!(floor["variant"]["converted"], 0, "{floor}");
+    let converted = |side: &str| floor[side]["converted"].as_i64();
+    assert!(converted("variant") < converted("actual"), "{floor}");
+    assert!(
+        floor["variant"]["refused_by_floor"].as_i64() > floor["actual"]["refused_by_floor"].as_i64(),
+        "{floor}"
+    );
     let nobody = replay(&["--to", "2020-01-01T00:00:00Z", "--floor", "100000"]);
     assert_eq!(nobody["calls"], 0, "{nobody}");
 

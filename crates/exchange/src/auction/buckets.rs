@@ -103,7 +103,9 @@ impl Buckets {
         // A bit stands for one of a call's tags: only one rule can be read that way.
         let one_rule = criteria.tags.iter().find_map(|rule| Some((&rule.name, values(&rule.is, rule.not)?)));
         if let Some((name, values)) = one_rule {
-            values.iter().for_each(|value| admit(Dimension::Tag, self.tag(name, value)));
+            for value in &values {
+                admit(Dimension::Tag, self.tag(name, value));
+            }
             if values.is_empty() {
                 filters.name(Dimension::Tag);
             }

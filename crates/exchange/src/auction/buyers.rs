@@ -33,14 +33,13 @@ impl Buyers {
             currency: account.currency,
             is_active: account.status == AccountStatus::Active,
         };
-        match self.numbers.get(&account.id) {
-            Some(number) => self.standings[*number as usize] = standing,
-            None => {
-                let number = u32::try_from(self.standings.len()).expect("fewer than four billion accounts");
-                self.numbers.insert(account.id, number);
-                self.standings.push(standing);
-            }
+        if let Some(number) = self.numbers.get(&account.id) {
+            self.standings[*number as usize] = standing;
+            return;
         }
+        let number = u32::try_from(self.standings.len()).expect("fewer than four billion accounts");
+        self.numbers.insert(account.id, number);
+        self.standings.push(standing);
     }
 
     /// Notes that so much more, or less, is available to an account.

@@ -30,9 +30,8 @@ pub enum AuctionType {
 pub fn cleared(entrant: &Entrant, all: &[Entrant], floor: Micros, rules: &TradingRules) -> Price {
     let own = entrant.offer.expected;
     let target = match rules.auction_type {
-        AuctionType::FirstPrice => own,
         AuctionType::FixedPrice if floor > Micros::ZERO => floor,
-        AuctionType::FixedPrice => own,
+        AuctionType::FirstPrice | AuctionType::FixedPrice => own,
         AuctionType::SecondPrice => {
             let needed = runner_up(entrant, all).map_or(Micros::ZERO, |runner_up| {
                 let quality = entrant.offer.quality;

@@ -188,7 +188,7 @@ impl BidIndex {
 
     /// What a search that found this passed over: a sample of the best-priced bids where there are very many.
     pub fn considered(&self, call: &CallFacts, found: &Found) -> Considered {
-        let mut considered = Considered { bids: 0, refused: found.refused.clone() };
+        let mut considered = Considered { bids: 0, refused: found.refused };
         let Some(board) = self.boards.get(call.vertical) else { return considered };
         let tally = board.tally(&self.buckets.query(call), found.stopped_at, TALLY_MAX);
         considered.bids = tally.looked_at;

@@ -424,7 +424,9 @@ proptest! {
         };
         let bids: Vec<&BidProfile> = scene.bids.iter().map(|(bid, _)| bid).filter(|bid| valid(bid)).collect();
         let mut straight = scene.book_of(scene.snapshot());
-        bids.iter().for_each(|bid| place(&mut straight, bid, Way::Placed));
+        for bid in &bids {
+            place(&mut straight, bid, Way::Placed);
+        }
         let mut shuffled = scene.book_of(scene.snapshot());
         for place_of in order.into_iter().filter(|place| *place < bids.len()) {
             place(&mut shuffled, bids[place_of], ways[place_of]);

@@ -97,6 +97,47 @@ pub(crate) enum Stage {
     Ended,
 }
 
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OutcomeName {
+    /// A screening rule refused it.
+    ScreenedOut,
+    /// No bid wanted it.
+    NoBidder,
+    /// Every target of the route plan failed.
+    Unanswered,
+    /// The caller gave up before an answer.
+    Abandoned,
+    /// The exchange stopped before a target answered.
+    Interrupted,
+    /// A ping's reservation was used.
+    Redeemed,
+    /// No call came for a ping's reservation.
+    Expired,
+    /// Connected, but nobody pays.
+    NotConverted,
+    /// Charged.
+    Converted,
+}
+
+impl OutcomeName {
+    /// As [`Outcome::name`] has it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::ScreenedOut => "screened_out",
+            Self::NoBidder => "no_bidder",
+            Self::Unanswered => "unanswered",
+            Self::Abandoned => "abandoned",
+            Self::Interrupted => "interrupted",
+            Self::Redeemed => "redeemed",
+            Self::Expired => "expired",
+            Self::NotConverted => "not_converted",
+            Self::Converted => "converted",
+        }
+    }
+}
+
 /// One target that was rung.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AttemptView {
@@ -313,7 +354,7 @@ pub(crate) struct CallQuery {
     /// Those in this state.
     state: Option<Stage>,
     /// Those that ended like this, such as `converted`.
-    outcome: Option<String>,
+    outcome: Option<OutcomeName>,
     /// Those about this.
     vertical: Option<String>,
     /// Those received at this moment or later, in microseconds since 1970.
@@ -321,14 +362,14 @@ pub(crate) struct CallQuery {
     /// Those received before this moment, in microseconds since 1970.
     to: Option<Timestamp>,
     /// The `next` of the previous page.
-    after: Option<String>,
+    pub(super) after: Option<String>,
     /// Items on a page, 1 to 200; 50 when absent.
-    limit: Option<u32>,
+    pub(super) limit: Option<u32>,
 }
 
 impl CallQuery {
     /// The filter, confined to what `principal` may ask for.
-    fn filter(&self, principal: Principal) -> Result<CallFilter, Problem> {
+    pub(super) fn filter(&self, principal: Principal) -> Result<CallFilter, Problem> {
         let (seller, buyer) = principal.sides(self.seller, self.buyer)?;
         let state = match self.state {
             Some(Stage::Bidding) => Some(CallStage::Bidding),
@@ -351,7 +392,7 @@ impl CallQuery {
             seller,
             buyer,
             state,
-            outcome: self.outcome.clone(),
+            outcome: self.outcome.map(|outcome| outcome.name().to_owned()),
             vertical: self.vertical.clone(),
             from: self.from,
             to: self.to,

@@ -56,6 +56,7 @@ use utoipa::{Modify, OpenApi};
         calls::list,
         calls::show,
         receipts::show,
+        receipts::list,
         transfers::of_call,
         calls::totals,
         events::list,
@@ -63,7 +64,7 @@ use utoipa::{Modify, OpenApi};
         api_keys::list,
         api_keys::revoke,
     ),
-    components(schemas(ProblemDetails)),
+    components(schemas(ProblemDetails, calls::OutcomeName)),
     security(("api_key" = [])),
     modifiers(&Everywhere),
 )]

@@ -63,6 +63,7 @@ fn routes() -> Vec<Route> {
         get("/v1/calls", EVERYONE, calls::list),
         get("/v1/calls/{id}", EVERYONE, calls::show),
         get("/v1/calls/{id}/receipt", EVERYONE, receipts::show),
+        get("/v1/receipts", EVERYONE, receipts::list),
         get("/v1/calls/{id}/transfers", EVERYONE, transfers::of_call),
         get("/v1/totals", HOUSE, calls::totals),
         get("/v1/events", HOUSE, events::list),

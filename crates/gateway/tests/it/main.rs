@@ -7,6 +7,7 @@ mod marketplace;
 mod trading;
 mod pings;
 mod live_bids;
+mod receipts;
 mod calls;
 mod api_keys;
 mod problems;

@@ -40,6 +40,7 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("GET", "/v1/calls", "ANBS"),
     ("GET", "/v1/calls/{id}", "ANBS"),
     ("GET", "/v1/calls/{id}/receipt", "ANBS"),
+    ("GET", "/v1/receipts", "ANBS"),
     ("GET", "/v1/calls/{id}/transfers", "ANBS"),
     ("GET", "/v1/totals", "AN"),
     ("GET", "/v1/events", "AN"),

@@ -67,6 +67,7 @@ async fn paths_and_queries_name_what_is_wrong() {
         ("/v1/accounts?after=!", "after"),
         ("/v1/calls?seller=me", "seller"),
         ("/v1/calls?state=received", "state"),
+        ("/v1/calls?outcome=happy", "outcome"),
         ("/v1/events?after=x", "after"),
     ];
     for (path, field) in cases {

@@ -33,7 +33,7 @@ fn marketplace() -> (Directory, Store) {
         let numbers = Record::TrackingNumber(tracking_number(number, account_id(u128::from(number % 2))));
         let vertical = if number % 2 == 0 { "medicare" } else { "legal" };
         let bid = bid_profile(u128::from(number), account_id(2 + u128::from(number % 2)), vertical);
-        units.push(unit(1, vec![numbers, Record::BidProfile(Arc::new(bid))]));
+        units.push(unit(1, vec![numbers, Record::BidProfile(std::sync::Arc::new(bid))]));
     }
     let buyer = |number: u128| account_id(2 + number % 2);
     units.extend((1..=CALLS).map(|number| ringing(number, buyer(number))));
