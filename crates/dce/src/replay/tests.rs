@@ -138,9 +138,7 @@ impl World {
             // Announced by a ping, in time or so early that the reservation is over, or not at all.
             let delay_ms = *self.rng.choice([3_000, 40_000, 0, 0, 0, 0, 0, 0].as_slice()).expect("some");
             if delay_ms > 0 {
-                // Some calls come too late for what their pings won.
-                let expires_in_ms = self.rng.bool().then_some(2_000);
-                let request = PingRequest { arrival: arrival.clone(), expires_in_ms };
+                let request = PingRequest { arrival: arrival.clone(), expires_in_ms: None };
                 self.put(at, ping, Input::Pinged(request));
             }
             self.put(at.plus_ms(delay_ms), call, Input::Arrived(arrival));
