@@ -25,7 +25,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 /// Units of work are made on one thread and freed on another, all the time: that is what this allocator is good at
-/// (docs/decisions/0007-allocator.md).
+/// (docs/decisions/0007-allocator-and-hasher.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
