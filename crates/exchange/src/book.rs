@@ -26,7 +26,7 @@ use crate::recent_calls::RecentCalls;
 use crate::refused::{CommandRefused, FieldError, field_error};
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
-use crate::track_record::SellerRecord;
+use crate::track_record::{SellerRecord, TrackRecord};
 use crate::tracking_number::TrackingNumber;
 use crate::trading_rules::{
     Deal, DuplicateRouting, RuleBook, RuleOverride, Scope, ScopedRules, TradingRules,
@@ -293,7 +293,7 @@ impl Book {
                 let mut effects = self.place(Arc::new(changed), now);
                 if status == BidStatus::Active
                     && let Some(slot) = self.bids.slot(bid)
-                    && self.usages.record_mut(slot).wake()
+                    && self.usages.change_record(slot, TrackRecord::wake)
                 {
                     let usage = Box::new(self.usages.of_bid(slot, bid));
                     effects.push(Effect::Record(Record::Usage(usage)));

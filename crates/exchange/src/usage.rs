@@ -92,6 +92,8 @@ pub enum CapReached {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct InUse {
     concurrent_calls: u32,
+    /// As the bid's track record says it, where a search finds it beside the calls.
+    rests_until: Option<Timestamp>,
     taken: [Taken; 5],
 }
 
@@ -247,6 +249,7 @@ impl Usages {
     pub fn restore_bid(&mut self, slot: usize, usage: &Usage) {
         self.bids[slot].taken = usage.taken;
         self.records[slot] = usage.record.clone().unwrap_or_default();
+        self.bids[slot].rests_until = self.records[slot].rests_until;
     }
 
     /// Takes up a group's usage as it was stored.
@@ -269,14 +272,16 @@ impl Usages {
         &self.records[slot]
     }
 
-    /// What came of a bid's calls, to add to.
-    pub fn record_mut(&mut self, slot: usize) -> &mut TrackRecord {
-        &mut self.records[slot]
+    /// Adds to what came of a bid's calls.
+    pub fn change_record<T>(&mut self, slot: usize, change: impl FnOnce(&mut TrackRecord) -> T) -> T {
+        let changed = change(&mut self.records[slot]);
+        self.bids[slot].rests_until = self.records[slot].rests_until;
+        changed
     }
 
     /// Whether a bid's target is given a rest.
     pub fn is_resting(&self, slot: usize, now: Timestamp) -> bool {
-        self.records[slot].is_resting(now)
+        self.bids[slot].rests_until.is_some_and(|until| now < until)
     }
 
     /// Calls a bid has ringing or connected.

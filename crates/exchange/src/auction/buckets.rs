@@ -129,7 +129,7 @@ impl Buckets {
 
     /// Where a call falls in each dimension.
     pub(super) fn query(&self, call: &CallFacts) -> Query {
-        let mut query = Query::default();
+        let mut query = Query::with_room();
         query.add(Dimension::Origin, call.origin as u16);
         let mut known = |dimension, bucket: Option<u16>| {
             if let Some(bucket) = bucket {

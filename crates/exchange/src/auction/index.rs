@@ -168,7 +168,8 @@ impl BidIndex {
                 return ControlFlow::Break(());
             }
             let slot = slot as usize;
-            match self.terms[slot].offer(slot, &self.slots[slot], call, market, &clocks) {
+            let expected = Micros(listed.price);
+            match self.terms[slot].offer(slot, expected, &self.slots[slot], call, market, &clocks) {
                 Ok(offer) => {
                     let rank = Rank { price: offer.score.0, ..listed };
                     let place = ranks.partition_point(|better| *better < rank);

@@ -13,13 +13,13 @@ const MINUTE_MICROS: i64 = 60_000_000;
 
 /// One bid's terms.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 pub(super) struct Terms {
     buyer: u32,
     price: Price,
-    expected: Micros,
     hold: Micros,
-    /// The minute for which it is known whether the target is open, and whether it is.
-    open: Cell<(i64, bool)>,
+    /// The minute for which it is known whether the target is open, doubled, and one more if it is.
+    open: Cell<i64>,
     concurrent_calls_max: u32,
     /// The board decides about its criteria exactly, and its price is the same for every call.
     is_plain: bool,
@@ -36,19 +36,19 @@ impl Terms {
         Self {
             buyer,
             price: profile.price,
-            expected: standing.listed,
             hold: profile.price.most(standing.max_call_s),
-            open: Cell::new((i64::MIN, false)),
+            open: Cell::new(i64::MIN),
             concurrent_calls_max: caps.concurrent_calls.unwrap_or(u32::MAX),
             is_plain: criteria_are_exact && profile.modifiers.is_empty(),
             is_simply_capped,
         }
     }
 
-    /// What the bid offers for a call that its board admits, as [`offer`] says it.
+    /// What the bid, listed at `expected`, offers for a call that its board admits, as [`offer`] says it.
     pub(super) fn offer(
         &self,
         slot: usize,
+        expected: Micros,
         standing: &StandingBid,
         call: &CallFacts,
         market: &Market,
@@ -57,7 +57,7 @@ impl Terms {
         if !self.is_plain || call.rules.quality_adjusted || !call.deals.is_empty() {
             return offer(slot, standing, call, market, clocks);
         }
-        if self.expected < call.floor {
+        if expected < call.floor {
             return Err(Refusal::BelowFloor);
         }
         if market.usages.is_resting(slot, market.now) {
@@ -83,17 +83,17 @@ impl Terms {
         if buyer.spendable < self.hold {
             return Err(Refusal::InsufficientFunds);
         }
-        Ok(Offer { price: self.price, expected: self.expected, score: self.expected, quality: None })
+        Ok(Offer { price: self.price, expected, score: expected, quality: None })
     }
 
     fn is_open(&self, standing: &StandingBid, market: &Market, clocks: &WallClocks) -> bool {
         let minute = market.now.0.div_euclid(MINUTE_MICROS);
-        let (known, is_open) = self.open.get();
-        if known == minute {
-            return is_open;
+        let known = self.open.get();
+        if known.div_euclid(2) == minute {
+            return known.rem_euclid(2) == 1;
         }
         let is_open = standing.profile.schedule.is_open(&clocks.read(standing.zone));
-        self.open.set((minute, is_open));
+        self.open.set(minute * 2 + i64::from(is_open));
         is_open
     }
 }

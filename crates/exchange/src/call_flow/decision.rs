@@ -53,7 +53,7 @@ pub(super) fn decide(
         plan.truncate(places);
     } else if let Some((slot, turn)) = turn {
         // A call that a ping sold has had its turn then.
-        book.usages.record_mut(slot).took_turn(turn);
+        book.usages.change_record(slot, |record| record.took_turn(turn));
     }
     tell_decision(&receipt, &plan, out);
     let live_refused = receipt.live.iter().filter_map(|said| said.refused);

@@ -10,7 +10,7 @@ use crate::ledger::money::Micros;
 use crate::ledger::settle;
 use crate::recent_calls::RecentCall;
 use crate::time::Timestamp;
-use crate::track_record::Ending;
+use crate::track_record::{Ending, TrackRecord};
 
 /// Whether a target hung up so early that the next in the plan is rung.
 pub(super) fn is_early(
@@ -67,7 +67,7 @@ pub(super) fn give_up(
         book.reservations.remove(&(call.called, caller));
     }
     if let Some(slot) = book.bids.slot(attempt.bid) {
-        book.usages.record_mut(slot).abandoned();
+        book.usages.change_record(slot, TrackRecord::abandoned);
     }
     release(book, &call, attempt, out);
     end(call, outcome, out);
@@ -149,7 +149,7 @@ pub(super) fn note_end(
     let min_connected_s = attempt.conversion.min_connected_s;
     let ending = Ending { connected_ms, min_connected_s, converted, by_target: ended_by == EndedBy::Target };
     if let Some(slot) = book.bids.slot(attempt.bid) {
-        book.usages.record_mut(slot).ended(&ending);
+        book.usages.change_record(slot, |record| record.ended(&ending));
     }
     let record = book.seller_records.entry(call.seller).or_default();
     record.ended(&ending);

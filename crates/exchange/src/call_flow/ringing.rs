@@ -9,6 +9,7 @@ use crate::call::{Attempt, Call, CallState, FailedAttempt, FailureCause, Outcome
 use crate::effect::{Action, EndReason, Input, Record};
 use crate::event::{Event, Fact, Subject};
 use crate::ledger::settle;
+use crate::track_record::TrackRecord;
 
 /// A call whose target is being rung.
 pub(super) struct Ringing {
@@ -110,7 +111,7 @@ pub(super) fn take(
     }
     let local = clocks.read(standing.zone);
     let counted = book.usages.take(slot, &standing.profile, &local, hold_micros, out.now);
-    book.usages.record_mut(slot).rang(out.now);
+    book.usages.change_record(slot, |record| record.rang(out.now));
     let attempt = Attempt {
         number,
         bid: planned.bid,
@@ -137,7 +138,7 @@ pub(super) fn connect(
     out: &mut Effects,
 ) {
     if let Some(slot) = book.bids.slot(attempt.bid) {
-        book.usages.record_mut(slot).answered();
+        book.usages.change_record(slot, TrackRecord::answered);
         out.usage(book, slot, &attempt);
     }
     let number = attempt.number;
@@ -182,13 +183,15 @@ pub(super) fn note_failure(
 ) {
     let protection = book.rules(call).protection;
     let Some(slot) = book.bids.slot(attempt.bid) else { return };
-    let record = book.usages.record_mut(slot);
     let rings_out = matches!(cause, FailureCause::RingTimeout | FailureCause::Unreachable);
-    if !rings_out {
-        record.declined();
-    } else if record.unanswered(out.now, &protection)
-        && let Some(until) = record.rests_until
-    {
+    let rests_until = book.usages.change_record(slot, |record| {
+        if !rings_out {
+            record.declined();
+            return None;
+        }
+        record.unanswered(out.now, &protection).then_some(record.rests_until).flatten()
+    });
+    if let Some(until) = rests_until {
         let event =
             Event { subject: Subject::BidProfile(attempt.bid), at: out.now, fact: Fact::BidRested { until } };
         out.write(Record::Event(event));

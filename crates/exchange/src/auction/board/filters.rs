@@ -56,6 +56,11 @@ pub struct Query {
 }
 
 impl Query {
+    /// Knows nothing yet, with room for what is known of an ordinary call.
+    pub fn with_room() -> Self {
+        Self { columns: Vec::with_capacity(16), ..Self::default() }
+    }
+
     /// Knows nothing again.
     pub fn clear(&mut self) {
         self.columns.clear();
