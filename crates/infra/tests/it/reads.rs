@@ -9,8 +9,8 @@ use exchange::effect::Record;
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
 use infra::store::{
-    AccountFilter, ApiKey, Balances, BidProfileFilter, CallFilter, CallStage, Listing, OnDurable, Page,
-    Reader, Store, StoreError, TrackingNumberFilter,
+    AccountFilter, ApiKey, ApiKeyFilter, Balances, BidProfileFilter, CallFilter, CallStage, Listing,
+    OnDurable, Page, Reader, Store, StoreError, TrackingNumberFilter,
 };
 use uuid::Uuid;
 
@@ -99,7 +99,7 @@ fn a_cursor_from_elsewhere_is_refused() {
         reader.bid_profiles(&BidProfileFilter::default(), &page).err(),
         reader.calls(&CallFilter::default(), &page).err(),
         reader.transfers_of_account(account_id(1), &page).err(),
-        reader.api_keys(&page).err(),
+        reader.api_keys(&ApiKeyFilter::default(), &page).err(),
     ];
     for refusal in refusals {
         assert!(matches!(refusal, Some(StoreError::BadCursor { cursor }) if cursor == "elsewhere"));
