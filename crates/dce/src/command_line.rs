@@ -1,6 +1,7 @@
 //! The command line: what can be asked of `dce`.
 
 use crate::demo::DemoArguments;
+use crate::replay::ReplayArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use std::path::PathBuf;
 
@@ -88,6 +89,22 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Replay past calls under other rules and print the difference, while no server runs
+    ///
+    /// Reads the journal from the start and steps it through two books: one under the rules as they were, which must give
+    /// what was booked, and one under the rules asked for, which win over every scope's. Prints for both sides how many
+    /// calls rang, were answered and converted, what was charged, paid and kept, and who gains and loses most.
+    ///
+    /// What cannot be known is held constant. A target that was rung for a call fares as it did then. One that was not is
+    /// taken to do what the one that was connected did, as quickly and for as long; if none was connected, it fails as the
+    /// last one did. A call for which nobody was rung then counts as not answered. Callers call as they did. The
+    /// configuration's policy must be the one that the exchange ran with.
+    #[command(
+        after_help = "Examples:\n  dce replay --data /var/lib/dce --auction second-price --floor 25\n  \
+                      dce replay --from 2026-07-01T00:00:00Z --to 2026-08-01T00:00:00Z --vertical medicare \
+                      --algorithm predictive --format json"
+    )]
+    Replay(ReplayArguments),
     /// See it all work: an exchange on this machine, a marketplace, and calls over real sockets
     ///
     /// Starts the exchange on free loopback ports with 220 buyers, 2,200 bid profiles and 500 tracking numbers, plays
@@ -180,6 +197,30 @@ pub(crate) enum KeyCommand {
 /// `dce bench ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
+    /// Finding the best bids, and whole decisions, while bids are changed all the time
+    ///
+    /// Beside it, in the same run, a naive scan of the same bids: `differences` counts the answers that are not the scan's, and
+    /// fails the command. `update_us` is the most that a search waits for a change that is being made.
+    #[command(
+        after_help = "Example:\n  dce bench auction --bids 100000 --updates-per-s 100000 --format json"
+    )]
+    Auction {
+        /// Standing bids
+        #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u32).range(1..=5_000_000))]
+        bids: u32,
+        /// Bids changed each second, all the time
+        #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u32).range(0..=1_000_000))]
+        updates_per_s: u32,
+        /// Searches, and as many decisions
+        #[arg(long, default_value_t = 50_000, value_parser = value_parser!(u32).range(1..=7_000_000))]
+        calls: u32,
+        /// What bids and calls are drawn from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
     /// A whole decision (screen, auction, hold, receipt) beside a naive scan of the same bids
     ///
     /// The scan is yardstick and oracle: `differences` counts the calls whose route plan was not the scan's, and fails the

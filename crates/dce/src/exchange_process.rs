@@ -2,6 +2,7 @@
 
 use crate::config::{Config, DataConfig};
 use crate::failure::Failure;
+use crate::live_bidders;
 use crate::sip_metrics;
 use engine::{Engine, EngineThread};
 use exchange::effect::Action;
@@ -53,7 +54,9 @@ impl ExchangeProcess {
         let metrics = install_metrics()?;
         let store = open_store(&config.data)?;
         let (out, actions) = unbounded_channel();
-        let (engine, engine_thread) = engine::start(&store, &config.engine, config.policy.clone(), out)
+        let live_bidders = live_bidders::start(&config.live_bidders, &config.data.directory)?;
+        let policy = config.policy.clone();
+        let (engine, engine_thread) = engine::start(&store, &config.engine, policy, live_bidders, out)
             .map_err(|error| Failure::environment(error.to_string()))?;
         let sip = match start_sip(config, &engine, actions).await {
             Ok(sip) => sip,

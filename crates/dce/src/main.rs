@@ -6,10 +6,12 @@ mod config;
 mod config_command;
 mod log;
 mod sip_metrics;
+mod live_bidders;
 mod exchange_process;
 mod serve;
 mod key;
 mod verify;
+mod replay;
 mod marketplace;
 mod demo;
 mod simulate;
@@ -21,6 +23,11 @@ use config::{Loaded, Sources};
 use failure::Failure;
 use std::io::Write;
 use std::process::ExitCode;
+
+/// Units of work are made on one thread and freed on another, all the time: that is what this allocator is good at
+/// (docs/decisions/0007-allocator-and-hasher.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
@@ -42,6 +49,10 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
         Command::Serve => serve::run(&load()?.config).map_err(one),
         Command::Key(command) => key::run(&load()?.config.data.directory, command).map_err(one),
         Command::Verify { format } => verify::run(&load()?.config.data.directory, *format).map_err(one),
+        Command::Replay(arguments) => {
+            let config = load()?.config;
+            replay::run(&config.data.directory, &config.policy, arguments).map_err(one)
+        }
         Command::Config(command) => config_command::run(command, load),
         Command::Demo(arguments) => demo::run(arguments).map_err(one),
         Command::Simulate { seeds, first_seed, calls, trace, format } => {

@@ -2,6 +2,7 @@
 //! by [`crate::call_flow`].
 
 use crate::account::{Account, AccountKind, AccountStatus};
+use crate::auction::buyers::Buyers;
 use crate::auction::contest::Again;
 use crate::auction::index::BidIndex;
 use crate::auction::matching::{CallFacts, Market, Tags};
@@ -27,7 +28,9 @@ use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::track_record::SellerRecord;
 use crate::tracking_number::TrackingNumber;
-use crate::trading_rules::{Deal, DuplicateRouting, RuleBook, Scope, ScopedRules, TradingRules};
+use crate::trading_rules::{
+    Deal, DuplicateRouting, RuleBook, RuleOverride, Scope, ScopedRules, TradingRules,
+};
 use crate::usage::{CapOwner, Usages};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -41,6 +44,7 @@ pub struct Book {
     pub(crate) tracking_numbers: FastMap<PhoneNumber, TrackingNumber>,
     pub(crate) bids: BidIndex,
     pub(crate) balances: Balances,
+    buyers: Buyers,
     pub(crate) usages: Usages,
     pub(crate) seller_records: FastMap<AccountId, SellerRecord>,
     pub(crate) calls: FastMap<CallId, Call>,
@@ -48,6 +52,7 @@ pub struct Book {
     pub(crate) repeat_caller: RepeatCaller,
     pub(crate) recent_calls: RecentCalls,
     rules: RuleBook,
+    rule_override: Option<RuleOverride>,
     deals_by_seller: FastMap<AccountId, Vec<Deal>>,
     deposits: HashSet<TransferReason>,
 }
@@ -67,20 +72,25 @@ impl Book {
             tracking_numbers: snapshot.tracking_numbers.into_iter().collect(),
             bids: BidIndex::default(),
             balances: Balances::from_snapshot(&snapshot.balances),
+            buyers: Buyers::default(),
             usages: Usages::default(),
             seller_records: snapshot.seller_records.into_iter().collect(),
             calls: snapshot.open_calls.into_iter().collect(),
             reservations: FastMap::default(),
             recent_calls: RecentCalls::default(),
             rules: RuleBook::default(),
+            rule_override: None,
             deals_by_seller: FastMap::default(),
             deposits: snapshot.deposits.into_iter().collect(),
         };
         snapshot.trading_rules.into_values().for_each(|rules| book.rules.put(rules));
         snapshot.deals.into_values().for_each(|deal| book.keep_deal(deal));
         snapshot.cap_groups.into_values().for_each(|group| book.usages.put_group(group));
+        for account in book.accounts.values() {
+            book.buyers.note_account(account, &book.balances);
+        }
         for bid in snapshot.bid_profiles.into_values() {
-            let slot = book.bids.put(bid, &book.policy);
+            let slot = book.bids.put(Arc::new(bid), &book.policy, &book.buyers);
             book.usages.add_bid(slot);
         }
         for usage in snapshot.usage.values() {
@@ -100,13 +110,21 @@ impl Book {
         }
         let mut recent: Vec<_> = snapshot.recent_calls.into_iter().collect();
         recent.sort_by_key(|(id, call)| (call.ended_at, *id));
-        recent.into_iter().for_each(|(_, call)| book.recent_calls.note(call));
+        for (_, call) in recent {
+            book.recent_calls.note(call);
+        }
         book
     }
 
     /// The rules a call is traded under.
     pub fn rules(&self, call: &Call) -> TradingRules {
-        self.rules.resolve(&self.policy.trading, &call.vertical, call.seller, call.called)
+        let rules = self.rules.resolve(&self.policy.trading, &call.vertical, call.seller, call.called);
+        self.rule_override.as_ref().map_or(rules, |over| over.over(rules, &call.vertical))
+    }
+
+    /// Trades under other rules from now on, or again under its own: for replays, which ask what they would have changed.
+    pub fn override_rules(&mut self, rules: Option<RuleOverride>) {
+        self.rule_override = rules;
     }
 
     /// The private deals a call falls under.
@@ -157,7 +175,13 @@ impl Book {
 
     /// The marketplace as an auction sees it.
     pub fn market(&self, now: Timestamp) -> Market<'_> {
-        Market { accounts: &self.accounts, balances: &self.balances, usages: &self.usages, now }
+        Market {
+            buyers: &self.buyers,
+            accounts: &self.accounts,
+            balances: &self.balances,
+            usages: &self.usages,
+            now,
+        }
     }
 
     /// Asks every screening rule about a call. A ping is not yet a call: it makes nobody a repeat caller.
@@ -217,6 +241,17 @@ impl Book {
             .then_some(reserved)
     }
 
+    /// Moves money.
+    pub(crate) fn book_transfer(&mut self, transfer: &Transfer) {
+        self.balances.book(transfer);
+        if let LedgerAccount::Available(account) = transfer.from {
+            self.buyers.note_change(account, Micros(-transfer.amount_micros.0));
+        }
+        if let LedgerAccount::Available(account) = transfer.to {
+            self.buyers.note_change(account, transfer.amount_micros);
+        }
+    }
+
     /// The standing bids.
     pub fn bids(&self) -> &BidIndex {
         &self.bids
@@ -251,11 +286,11 @@ impl Book {
                 self.set_credit_limit(account, credit_limit_micros, now)
             }
             Command::PutTrackingNumber { number } => self.put_tracking_number(number, now),
-            Command::PutBidProfile { bid } => self.put_bid_profile(*bid, now),
+            Command::PutBidProfile { bid } => self.put_bid_profile(Arc::from(bid), now),
             Command::SetBidStatus { bid, status } => {
                 let standing = self.bids.get(bid).ok_or(CommandRefused::NotFound("bid profile"))?;
-                let changed = BidProfile { status, ..standing.profile.clone() };
-                let mut effects = self.place(changed, now);
+                let changed = BidProfile { status, ..(*standing.profile).clone() };
+                let mut effects = self.place(Arc::new(changed), now);
                 if status == BidStatus::Active
                     && let Some(slot) = self.bids.slot(bid)
                     && self.usages.record_mut(slot).wake()
@@ -322,6 +357,7 @@ impl Book {
         let fact =
             Fact::AccountChanged { status: account.status, credit_limit_micros: account.credit_limit_micros };
         let event = Event { subject: Subject::Account(account.id), at: now, fact };
+        self.buyers.note_account(&account, &self.balances);
         self.accounts.insert(account.id, account.clone());
         vec![Effect::Record(Record::Account(account)), Effect::Record(Record::Event(event))]
     }
@@ -348,7 +384,11 @@ impl Book {
         Ok(vec![Effect::Record(Record::TrackingNumber(number)), Effect::Record(Record::Event(event))])
     }
 
-    fn put_bid_profile(&mut self, bid: BidProfile, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {
+    fn put_bid_profile(
+        &mut self,
+        bid: Arc<BidProfile>,
+        now: Timestamp,
+    ) -> Result<Vec<Effect>, CommandRefused> {
         let mut problems = bid.problems();
         problems.extend(self.account_problem("buyer", bid.buyer, AccountKind::Buyer));
         if let Some(group) = bid.caps.group
@@ -367,16 +407,16 @@ impl Book {
         Ok(self.place(bid, now))
     }
 
-    fn place(&mut self, bid: BidProfile, now: Timestamp) -> Vec<Effect> {
+    fn place(&mut self, bid: Arc<BidProfile>, now: Timestamp) -> Vec<Effect> {
         let fact = Fact::BidPlaced {
             buyer: bid.buyer,
             vertical: bid.vertical.clone(),
             active: bid.status == BidStatus::Active,
         };
         let event = Event { subject: Subject::BidProfile(bid.id), at: now, fact };
-        let slot = self.bids.put(bid.clone(), &self.policy);
+        let slot = self.bids.put(Arc::clone(&bid), &self.policy, &self.buyers);
         self.usages.add_bid(slot);
-        vec![Effect::Record(Record::BidProfile(Box::new(bid))), Effect::Record(Record::Event(event))]
+        vec![Effect::Record(Record::BidProfile(bid)), Effect::Record(Record::Event(event))]
     }
 
     fn put_cap_group(&mut self, group: CapGroup, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {
@@ -399,14 +439,13 @@ impl Book {
     ) -> Result<Vec<Effect>, CommandRefused> {
         let mut problems = rules.problems();
         match &rules.scope {
-            Scope::Vertical(_) => {}
             Scope::Seller(seller) => {
                 problems.extend(self.account_problem("scope.seller", *seller, AccountKind::Seller));
             }
             Scope::Number(number) if !self.tracking_numbers.contains_key(number) => {
                 problems.push(field_error("scope.number", "is not listed", "list the number first"));
             }
-            Scope::Number(_) => {}
+            Scope::Vertical(_) | Scope::Number(_) => {}
         }
         CommandRefused::unless_valid(problems)?;
         let fact = Fact::TradingRulesSet { scope: rules.scope.clone() };
@@ -470,7 +509,7 @@ impl Book {
         }
         let to = LedgerAccount::Available(account);
         let transfer = Transfer { reason, from: LedgerAccount::External, to, amount_micros, at: now };
-        self.balances.book(&transfer);
+        self.book_transfer(&transfer);
         let fact = Fact::DepositBooked { amount_micros, reference };
         let event = Event { subject: Subject::Account(account), at: now, fact };
         Ok(vec![Effect::Record(Record::Transfer(transfer)), Effect::Record(Record::Event(event))])

@@ -349,6 +349,16 @@ impl Call {
         }
     }
 
+    /// Whether a target ever answered it, even one that hung up too early.
+    pub fn was_connected(&self) -> bool {
+        let is_connected = matches!(
+            self.state,
+            CallState::Connected { .. }
+                | CallState::Ended { outcome: Outcome::NotConverted { .. } | Outcome::Converted { .. }, .. }
+        );
+        is_connected || self.failed_attempts.iter().any(|failed| failed.cause.is_early_hang_up())
+    }
+
     /// The attempt that holds money now.
     pub fn held_attempt(&self) -> Option<&Attempt> {
         match &self.state {
@@ -357,6 +367,13 @@ impl Call {
             | CallState::Connected { attempt, .. } => Some(attempt),
             CallState::Received | CallState::Bidding { .. } | CallState::Ended { .. } => None,
         }
+    }
+}
+
+impl FailureCause {
+    /// Whether the target answered first.
+    pub fn is_early_hang_up(self) -> bool {
+        matches!(self, Self::HungUpEarly { .. })
     }
 }
 

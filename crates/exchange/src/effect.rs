@@ -18,6 +18,7 @@ use crate::tracking_number::TrackingNumber;
 use crate::trading_rules::{Deal, ScopedRules};
 use crate::usage::Usage;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Something that happened to a call. Inputs that come too late (an answer after the ring timeout) change nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,7 +155,7 @@ pub enum Record {
     /// A tracking number as it now is.
     TrackingNumber(TrackingNumber),
     /// A bid profile as it now is.
-    BidProfile(Box<BidProfile>),
+    BidProfile(Arc<BidProfile>),
     /// A call as it now is.
     Call(Box<Call>),
     /// What a bid or a cap group has taken.

@@ -27,13 +27,6 @@ impl From<State> for String {
     }
 }
 
-impl State {
-    /// Its two capital letters.
-    pub(crate) fn letters(self) -> [u8; 2] {
-        self.0
-    }
-}
-
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(std::str::from_utf8(&self.0).expect("two ASCII capitals"))
@@ -60,13 +53,6 @@ impl TryFrom<String> for Language {
 impl From<Language> for String {
     fn from(language: Language) -> Self {
         language.to_string()
-    }
-}
-
-impl Language {
-    /// Its two small letters.
-    pub(crate) fn letters(self) -> [u8; 2] {
-        self.0
     }
 }
 

@@ -247,6 +247,44 @@ impl TradingRules {
     }
 }
 
+/// Rules put in place of every scope's, to ask what they would have changed. What is absent stays as it is. A tracking
+/// number's own floor, and a deal's, are no scope's rules: they stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuleOverride {
+    /// Only for calls of this vertical; absent, for all.
+    pub vertical: Option<String>,
+    /// How prices are set.
+    pub auction_type: Option<AuctionType>,
+    /// The least a bid must offer, in micro-units; it may be lower than the scopes' own.
+    pub floor_micros: Option<Micros>,
+    /// What a second price is above the runner-up, in micro-units.
+    pub increment_micros: Option<Micros>,
+    /// Whether bids are ranked by price and quality rather than by price alone.
+    pub quality_adjusted: Option<bool>,
+    /// How the route plan is made.
+    pub algorithm: Option<Algorithm>,
+    /// How long live bidders have, in milliseconds; 0 asks none.
+    pub bidding_deadline_ms: Option<u32>,
+}
+
+impl RuleOverride {
+    /// These rules with the override in their place, for a call of this vertical.
+    pub fn over(&self, rules: TradingRules, vertical: &str) -> TradingRules {
+        if self.vertical.as_ref().is_some_and(|only| only != vertical) {
+            return rules;
+        }
+        TradingRules {
+            auction_type: self.auction_type.unwrap_or(rules.auction_type),
+            floor_micros: self.floor_micros.unwrap_or(rules.floor_micros),
+            increment_micros: self.increment_micros.unwrap_or(rules.increment_micros),
+            quality_adjusted: self.quality_adjusted.unwrap_or(rules.quality_adjusted),
+            algorithm: self.algorithm.unwrap_or(rules.algorithm),
+            bidding_deadline_ms: self.bidding_deadline_ms.unwrap_or(rules.bidding_deadline_ms),
+            ..rules
+        }
+    }
+}
+
 /// All rules that were set.
 #[derive(Debug, Clone, Default)]
 pub struct RuleBook {

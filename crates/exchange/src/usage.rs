@@ -274,6 +274,11 @@ impl Usages {
         &mut self.records[slot]
     }
 
+    /// Whether a bid's target is given a rest.
+    pub fn is_resting(&self, slot: usize, now: Timestamp) -> bool {
+        self.records[slot].is_resting(now)
+    }
+
     /// Calls a bid has ringing or connected.
     pub fn concurrent_calls(&self, slot: usize) -> u32 {
         self.bids[slot].concurrent_calls

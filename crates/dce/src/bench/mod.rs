@@ -1,6 +1,8 @@
 //! Benchmarks: every figure the project claims, from one command anyone can run.
 
 pub(crate) mod percentiles;
+mod market;
+mod auction;
 mod decision;
 mod settle;
 
@@ -20,6 +22,16 @@ pub(crate) fn run(command: &BenchCommand) -> Result<(), Failure> {
                 0 => Ok(()),
                 differences => {
                     Err(Failure::found(format!("{differences} route plans differ from the naive scan's")))
+                }
+            }
+        }
+        BenchCommand::Auction { bids, updates_per_s, calls, seed, format } => {
+            let figures = auction::run(*bids as usize, *updates_per_s, *calls as usize, *seed);
+            show(&figures, *format)?;
+            match figures.differences {
+                0 => Ok(()),
+                differences => {
+                    Err(Failure::found(format!("{differences} answers differ from the naive scan's")))
                 }
             }
         }

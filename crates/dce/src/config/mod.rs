@@ -8,6 +8,7 @@ mod show;
 
 pub(crate) use load::{Loaded, Sources, load};
 
+use crate::live_bidders::LiveBiddersConfig;
 use exchange::bid::sip_uri::is_sip_uri;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) http: gateway::HttpConfig,
     /// SIP: where to listen, and whose calls to take.
     pub(crate) sip: SipConfig,
+    /// Live bidders over HTTP.
+    pub(crate) live_bidders: LiveBiddersConfig,
     /// What the exchange does where the law and the bids leave a choice.
     pub(crate) policy: exchange::policy::Policy,
     /// Bounds of the engine.
@@ -157,6 +160,12 @@ impl Config {
             ("policy.max_call_s", policy.max_call_s.into(), 1, 86_400),
             ("policy.route_plan_max", policy.route_plan_max.into(), 1, 20),
             ("policy.typical_call_s", policy.typical_call_s.into(), 1, 86_400),
+            ("policy.reservation_ms", policy.reservation_ms, 1_000, 600_000),
+            ("policy.reservation_ms_max", policy.reservation_ms_max, 1_000, 600_000),
+            ("policy.trading.bidding_deadline_ms", policy.trading.bidding_deadline_ms.into(), 0, 5_000),
+            ("policy.trading.recovery.attempts_max", policy.trading.recovery.attempts_max.into(), 0, 20),
+            ("live_bidders.in_flight_max", count(self.live_bidders.in_flight_max), 1, 100_000),
+            ("live_bidders.connections_max", count(self.live_bidders.connections_max), 1, 100_000),
             ("engine.waiting_max", count(engine.waiting_max), 1, 10_000_000),
             ("engine.heartbeat_ms", engine.heartbeat_ms, 10, 60_000),
             ("shutdown.drain_timeout_s", shutdown.drain_timeout_s, 0, 86_400),

@@ -1,7 +1,7 @@
 //! Compares the books with what the outside world saw. The store audits its own rows; this asks whether they tell the
 //! truth.
 
-use super::summary::{Summary, is_bridged};
+use super::summary::{Summary, targets_answered};
 use super::traffic::{Placed, Traffic};
 use exchange::call::Call;
 use exchange::phone_number::PhoneNumber;
@@ -38,9 +38,11 @@ pub(super) fn compare(calls: &[Call], traffic: &Traffic, summary: &Summary) -> V
     let unknown: u64 = traffic.counters.iter().map(|counters| counters.unknown_targets).sum();
     unless(unknown == 0, format!("{unknown} calls went to targets that no bid names"));
     let answered = traffic.targets.iter().filter(|report| report.answered_at.is_some()).count() as u64;
+    // One call may be connected to several targets in turn.
+    let connected: u64 = calls.iter().map(|call| targets_answered(call) as u64).sum();
     unless(
-        answered >= summary.bridged,
-        format!("{} calls are booked as bridged, but targets answered only {answered}", summary.bridged),
+        answered >= connected,
+        format!("{connected} targets are booked as connected, but targets answered only {answered}"),
     );
     let (charged, shared) = (summary.charged_micros.0, summary.paid_micros.0 + summary.margin_micros.0);
     unless(charged == shared, format!("{charged} charged, but {shared} paid and kept, in micro-units"));
@@ -50,7 +52,8 @@ pub(super) fn compare(calls: &[Call], traffic: &Traffic, summary: &Summary) -> V
         + summary.no_bidder
         + summary.unanswered
         + summary.abandoned
-        + summary.bridged;
+        + summary.not_converted
+        + summary.converted;
     unless(
         ended == summary.offered,
         format!("{} calls were offered, but {ended} ended as they should", summary.offered),
@@ -78,7 +81,7 @@ fn compare_answers(calls: &[Call], traffic: &Traffic) -> Vec<String> {
         reached.answered += u32::from(report.answered_at.is_some());
         reached.gave_up += u32::from(report.end == CallEnd::Cancelled);
     }
-    for call in calls.iter().filter(|call| is_bridged(call)) {
+    for call in calls.iter().filter(|call| call.was_connected()) {
         reached.entry((call.called, call.caller.number())).or_default().bridged += 1;
     }
     let is_off = |reached: &Reached| {

@@ -1,8 +1,11 @@
 //! The trading floor: the exchange with a marketplace in it, and the sockets of those who call and are called.
 
+use super::bidders::LiveBidders;
+use super::terms;
 use crate::config::{Config, DataConfig};
 use crate::exchange_process::ExchangeProcess;
 use crate::failure::Failure;
+use crate::live_bidders::LiveBiddersConfig;
 use crate::marketplace::{Layout, Marketplace, Pace};
 use exchange::effect::Command;
 use exchange::time::Timestamp;
@@ -32,6 +35,8 @@ pub(super) struct Floor {
     directory: Directory,
     sip: SocketAddr,
     pub(super) marketplace: Marketplace,
+    /// They answer as long as the floor is open.
+    _live_bidders: LiveBidders,
 }
 
 /// The sockets of the outside world.
@@ -58,12 +63,14 @@ impl Floor {
         };
         let sockets = Sockets::bind().await?;
         let layout = layout(seed, &sockets)?;
-        let marketplace =
+        let mut marketplace =
             Marketplace::make(&layout).map_err(|error| Failure::environment(error.to_string()))?;
+        let live_bidders = LiveBidders::start(seed).await?;
+        marketplace.bids.extend(terms::live_bids(&marketplace, &live_bidders.addresses)?);
         let exchange = ExchangeProcess::start(&config(directory.path())).await?;
         let sip = exchange.sip_addresses().first().map(|peer| peer.address);
         let sip = sip.ok_or_else(|| Failure::environment("the exchange does not listen for SIP"))?;
-        let floor = Self { exchange, directory, sip, marketplace };
+        let floor = Self { exchange, directory, sip, marketplace, _live_bidders: live_bidders };
         match floor.load().await {
             Ok(()) => Ok((floor, sockets)),
             Err(failure) => {
@@ -83,7 +90,8 @@ impl Floor {
                 self.directory.path().display()
             )));
         }
-        for wave in self.marketplace.commands() {
+        let [accounts, wares] = self.marketplace.commands();
+        for wave in [accounts, wares, terms::commands(&self.marketplace)] {
             let mut commands: JoinSet<_> = wave.into_iter().map(|command| self.command(command)).collect();
             while let Some(done) = commands.join_next().await {
                 done.map_err(|error| Failure::environment(format!("loading the marketplace: {error}")))??;
@@ -195,6 +203,7 @@ fn config(directory: &Path) -> Config {
             trunk_timeout_ms: 1_000,
             ..SipConfig::default()
         },
+        live_bidders: LiveBiddersConfig { allow_private_addresses: true, ..LiveBiddersConfig::default() },
         ..Config::default()
     }
 }

@@ -1,6 +1,8 @@
 //! `dce demo`: a whole exchange on the loopback interface, a marketplace, carriers and call centres on real sockets, and
 //! at the end an account of everything that happened, audited.
 
+mod bidders;
+mod terms;
 mod floor;
 mod cast;
 mod traffic;
@@ -43,7 +45,7 @@ pub(crate) struct DemoArguments {
 
 /// Runs it. Violations fail the command.
 pub(crate) fn run(arguments: &DemoArguments) -> Result<(), Failure> {
-    log::start(&LogConfig { level: "warn".to_owned(), format: LogFormat::Text });
+    log::start(&LogConfig { level: "warn,partners=error".to_owned(), format: LogFormat::Text });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -1,7 +1,7 @@
 //! The statement for people.
 
 use super::floor::Floor;
-use super::summary::{Statement, Summary, targets_rung};
+use super::summary::{LiveFigures, PingFigures, Statement, Summary, targets_rung};
 use crate::bench::percentiles::Percentiles;
 use crate::command_line::Format;
 use crate::failure::Failure;
@@ -23,7 +23,7 @@ use std::fmt::Write;
 /// The whole statement: figures, one receipt, the audit.
 pub(super) fn statement(reader: &Reader, statement: &Statement) -> Result<String, Failure> {
     let mut text = figures(statement);
-    if let Some(call) = specimen(&statement.calls)
+    if let Some(call) = specimen(statement)
         && let Some(receipt) = reader.receipt(call.id)?
     {
         text.push_str(&one_receipt(reader, call, &receipt)?);
@@ -53,16 +53,34 @@ fn figures(statement: &Statement) -> String {
     row("abandoned by the caller", summary.abandoned);
     row("bridged", summary.bridged);
     row("  fell back to another target", summary.fell_back);
+    row("  moved on from a target that hung up early", summary.recovered);
     row("  hung up within the buffer", summary.not_converted);
     row("  converted", summary.converted);
     for (name, amount) in [
         ("charged to buyers", summary.charged_micros),
         ("paid to sellers", summary.paid_micros),
         ("kept as margin", summary.margin_micros),
+        ("saved by second prices", summary.second_price_savings_micros),
     ] {
         table.add_row([name.to_owned(), amount.to_string(), "USD".to_owned()]);
     }
-    format!("{}\n\n{}\n\n", aligned(table), latencies(summary, statement.took_s))
+    let (live, pings) = (live_bidders(&summary.live), pings(&summary.pings));
+    let latencies = latencies(summary, statement.took_s);
+    format!("{}\n\n{live}\n{pings}\n\n{latencies}\n\n", aligned(table))
+}
+
+fn pings(PingFigures { asked, reserved, redeemed }: &PingFigures) -> String {
+    format!(
+        " sellers pinged before {asked} of the calls: {reserved} pings won a bid, {redeemed} were redeemed by the call"
+    )
+}
+
+fn live_bidders(live: &LiveFigures) -> String {
+    let LiveFigures { asked, bid, won, declined, timed_out, garbled, circuit_open, failed } = live;
+    format!(
+        " live bidders were asked {asked} times: {bid} bids, of which {won} won; {declined} declined, {timed_out} too \
+         late, {garbled} garbled, {circuit_open} left alone after failures, {failed} failed otherwise"
+    )
 }
 
 fn latencies(summary: &Summary, took_s: f64) -> String {
@@ -88,12 +106,13 @@ fn tenths(value: f64) -> String {
     format!("{value:.1}")
 }
 
-/// A converted call that shows most of what can happen.
-fn specimen(calls: &[Call]) -> Option<&Call> {
-    let converted = calls
+/// A converted call that shows most of what can happen: one that a live bid won, if there is one.
+fn specimen(statement: &Statement) -> Option<&Call> {
+    let converted = statement
+        .calls
         .iter()
         .filter(|call| matches!(call.state, CallState::Ended { outcome: Outcome::Converted { .. }, .. }));
-    converted.max_by_key(|call| targets_rung(call))
+    converted.max_by_key(|call| (statement.won_live.contains(&call.id), targets_rung(call)))
 }
 
 /// Everything the exchange can say about one call.
@@ -137,11 +156,25 @@ fn one_receipt(reader: &Reader, call: &Call, receipt: &Receipt) -> Result<String
 }
 
 fn write_auction(reader: &Reader, auction: &AuctionReceipt, text: &mut String) -> Result<(), Failure> {
-    let AuctionReceipt { auction_type, floor_micros, considered, refused, ranking } = auction;
+    let AuctionReceipt { auction_type, algorithm, floor_micros, considered, refused, live, ranking, .. } =
+        auction;
+    let (auction_type, algorithm) = (word(auction_type), word(algorithm));
     line(
         text,
-        format_args!("  auction: {}, floor {floor_micros}, {considered} bids looked at", word(auction_type)),
+        format_args!(
+            "  auction: {auction_type}, {algorithm} first, floor {floor_micros}, {considered} bids looked at"
+        ),
     );
+    for said in live {
+        let buyer = name_of(reader, said.buyer)?;
+        match (said.price_micros, said.missed) {
+            (Some(price), _) => line(text, format_args!("    {buyer} was asked and bid {price}")),
+            (None, missed) => {
+                let why = missed.map(|missed| word(&missed)).unwrap_or_default();
+                line(text, format_args!("    {buyer} was asked: {why}"));
+            }
+        }
+    }
     for (reason, count) in refused {
         line(text, format_args!("    {count} refused: {}", word(reason)));
     }
@@ -150,10 +183,12 @@ fn write_auction(reader: &Reader, auction: &AuctionReceipt, text: &mut String) -
         line(
             text,
             format_args!(
-                "    {}. {buyer}: {}, expected {}",
+                "    {}. {buyer}: {}{}, expected {}{}",
                 place + 1,
                 price(&ranked.price),
-                ranked.expected_micros
+                ranked.offered.map(|offered| format!(" (offered {})", price(&offered))).unwrap_or_default(),
+                ranked.expected_micros,
+                if ranked.is_live { ", a live bid" } else { "" }
             ),
         );
     }
@@ -171,6 +206,7 @@ fn write_attempts(reader: &Reader, call: &Call, text: &mut String) -> Result<(),
             FailureCause::Unreachable => "unreachable".to_owned(),
             FailureCause::Rejected { sip_status } => format!("rejected with {sip_status}"),
             FailureCause::NoLongerEligible => "no longer eligible".to_owned(),
+            FailureCause::HungUpEarly { connected_ms } => format!("hung up after {connected_ms} ms"),
         };
         let after_ms = failed.failed_at.ms_since(call.received_at);
         line(text, format_args!("    {}. {buyer}: {cause}, {after_ms} ms after the INVITE", failed.number));
@@ -270,6 +306,13 @@ fn price(price: &Price) -> String {
         Price::PerCall { amount_micros } => format!("{amount_micros} a call"),
         Price::PerMinute { rate_micros, first_increment_s, next_increment_s } => {
             format!("{rate_micros} a minute, {first_increment_s}/{next_increment_s}")
+        }
+        Price::RevenueShare { share_basis_points, min_micros, .. } => {
+            format!(
+                "{}.{:02} % of the revenue, at least {min_micros}",
+                share_basis_points / 100,
+                share_basis_points % 100
+            )
         }
     }
 }

@@ -4,7 +4,10 @@ use super::floor::{Floor, Sockets, address_of};
 use super::{DemoArguments, cast};
 use crate::failure::Failure;
 use crate::marketplace::Callers;
+use exchange::call::{Arrival, Stated};
+use exchange::id::CallId;
 use exchange::phone_number::{CallerId, PhoneNumber};
+use exchange::ping::PingRequest;
 use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Duration;
@@ -13,6 +16,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use uuid::Uuid;
 
 /// How long the last calls may take after the last INVITE: a whole route plan that rings out, a long talk, and then some.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -20,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(45);
 const ECHO: Duration = Duration::from_secs(10);
 /// How often the exchange is asked whether it has calls up.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a seller who pings wants the answer held, in milliseconds.
+const PING_EXPIRES_MS: u64 = 3_000;
 
 /// Everything the outside world saw.
 pub(super) struct Traffic {
@@ -50,6 +57,14 @@ pub(super) struct Placed {
     pub(super) caller: CallerId,
 }
 
+/// A call to be placed.
+struct Order {
+    spec: CallSpec,
+    placed: Placed,
+    /// Its seller asks first what it would bring.
+    ping: Option<PingRequest>,
+}
+
 type Running = JoinHandle<std::io::Result<(Endpoint, UdpSocket)>>;
 
 /// Everything that plays, until it is dropped.
@@ -69,10 +84,10 @@ pub(super) async fn run(
     let mut stage = Stage::set(floor, sockets, arguments)?;
     let bar = progress_bar(arguments);
     let started = Instant::now();
-    let specs = specs(floor, arguments)?;
-    let placed = specs.iter().map(|(_, placed)| placed.clone()).collect();
+    let orders = orders(floor, arguments)?;
+    let placed = orders.iter().map(|order| order.placed.clone()).collect();
     let mut seen = Seen { callers: Vec::new(), targets: Vec::new(), bar: &bar };
-    place(specs.into_iter().map(|(spec, _)| spec), &mut stage, arguments, &mut seen).await;
+    place(orders, floor, &mut stage, arguments, &mut seen).await;
     let calls = arguments.calls as usize;
     seen.follow(&mut stage.reports, Instant::now() + PATIENCE, |seen| seen.callers.len() >= calls).await;
     let until = Instant::now() + ECHO;
@@ -100,17 +115,25 @@ pub(super) async fn run(
     })
 }
 
-/// Who calls which number and what he does then.
-fn specs(floor: &Floor, arguments: &DemoArguments) -> Result<Vec<(CallSpec, Placed)>, Failure> {
+/// Who calls which number and what he does then; whose seller pings first.
+fn orders(floor: &Floor, arguments: &DemoArguments) -> Result<Vec<Order>, Failure> {
     let mut callers =
         Callers::new(arguments.seed).map_err(|error| Failure::environment(error.to_string()))?;
     let mut rng = Rng::with_seed(arguments.seed ^ 0x6469_616c);
+    let mut pinging = Rng::with_seed(arguments.seed ^ 0x7069_6e67);
     let numbers = &floor.marketplace.numbers;
-    let spec = |_| {
+    let order = |_| {
         let caller = callers.next();
         let number = &numbers[rng.usize(0..numbers.len())];
         let (then, late_offer) = cast::consumer(&mut rng);
         let placed = Placed { called: number.number, caller: CallerId::from_user_part(&caller.user) };
+        let stated = Stated { state: caller.stated_state, ..Stated::default() };
+        let is_pinged = pinging.u32(0..10) == 0 && placed.caller.number().is_some();
+        let ping = is_pinged.then(|| {
+            let (called, caller, trunk) = (placed.called, placed.caller.clone(), "ping".to_owned());
+            let arrival = Arrival { called, caller, trunk, stated };
+            PingRequest { arrival, expires_in_ms: Some(PING_EXPIRES_MS) }
+        });
         let spec = CallSpec {
             to: floor.sip(),
             called: number.number.to_string(),
@@ -119,21 +142,23 @@ fn specs(floor: &Floor, arguments: &DemoArguments) -> Result<Vec<(CallSpec, Plac
             late_offer,
             then,
         };
-        (spec, placed)
+        Order { spec, placed, ping }
     };
-    Ok((0..arguments.calls).map(spec).collect())
+    Ok((0..arguments.calls).map(order).collect())
 }
 
 /// Hands the calls to the carrier, `cps` a second, and takes reports meanwhile.
 async fn place(
-    specs: impl Iterator<Item = CallSpec>,
+    orders: Vec<Order>,
+    floor: &Floor,
     stage: &mut Stage,
     arguments: &DemoArguments,
     seen: &mut Seen<'_>,
 ) {
     let mut ticks = interval(Duration::from_secs(1) / arguments.cps);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    for spec in specs {
+    let engine = floor.exchange().engine();
+    for Order { spec, ping, .. } in orders {
         // Reports go first: a carrier that cannot tell takes no calls either.
         loop {
             tokio::select! {
@@ -141,6 +166,10 @@ async fn place(
                 Some(report) = stage.reports.recv() => seen.take(report),
                 _ = ticks.tick() => break,
             }
+        }
+        if let Some(ping) = ping {
+            // The call comes whatever the answer is; the books say what became of both.
+            let _ = engine.ping(CallId(Uuid::now_v7()), ping).await;
         }
         loop {
             tokio::select! {

@@ -4,13 +4,15 @@ use super::regions::{REGIONS, Region};
 use super::verticals::{Vertical, nth_of_hundred};
 use super::{Draw, Layout, fictional_number, state, zone};
 use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::bid::caps::{Limit, Period};
+use exchange::bid::criteria::{TagRule, TagTest};
 use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
 use exchange::effect::Command;
 use exchange::id::{AccountId, BidProfileId};
 use exchange::ledger::money::{Currency, Micros};
 use exchange::schedule::{Day, MinuteOfDay, OpenHours, Schedule};
 use exchange::tracking_number::CallOrigin;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The seconds at which the exchange compares per-minute with per-call bids, by its default policy.
 const TYPICAL_CALL_MIN: i64 = 5;

@@ -2,8 +2,8 @@
 
 use super::consumer_area_codes;
 use super::fictional_number;
-use exchange::bid::State;
 use exchange::compliance::area_code::RuleDataError;
+use exchange::place::State;
 use fastrand::Rng;
 
 /// Consumers of one area code.

@@ -15,10 +15,11 @@ mod tests;
 pub(crate) use callers::Callers;
 
 use exchange::account::Account;
-use exchange::bid::{BidProfile, State};
+use exchange::bid::BidProfile;
 use exchange::compliance::area_code::{AreaCodeKind, AreaCodes, RuleDataError};
 use exchange::effect::Command;
 use exchange::ledger::money::Micros;
+use exchange::place::State;
 use exchange::schedule::ZoneName;
 use exchange::time::Timestamp;
 use exchange::tracking_number::TrackingNumber;

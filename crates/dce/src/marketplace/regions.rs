@@ -1,6 +1,6 @@
 //! Where buyers want calls from: states that one call centre serves, and the time zone it works in.
 
-use exchange::bid::State;
+use exchange::place::State;
 
 /// States served together.
 pub(super) struct Region {

@@ -1,6 +1,7 @@
 //! The simulated disk: what was committed, and everything that must hold after each unit of work.
 
 use exchange::bid::BidProfile;
+use exchange::bid::caps::Period;
 use exchange::call::{Call, CallState, Outcome};
 use exchange::effect::Record;
 use exchange::id::{AccountId, BidProfileId, CallId};
@@ -8,6 +9,7 @@ use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
 use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
+use exchange::usage::{CapOwner, Usage};
 use infra::store::UnitOfWork;
 use std::collections::{BTreeMap, BTreeSet};
 

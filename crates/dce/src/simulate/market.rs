@@ -1,11 +1,12 @@
 //! A small, tight marketplace for one seed: little money, low caps, so that every limit is met.
 
 use exchange::account::{Account, AccountKind, AccountStatus};
-use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
+use exchange::bid::caps::{Limit, Period};
+use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Destination, Price};
 use exchange::effect::Command;
 use exchange::id::{AccountId, BidProfileId};
 use exchange::ledger::money::{Currency, Micros};
-use exchange::schedule::{Schedule, ZoneName};
+use exchange::schedule::ZoneName;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
 use fastrand::Rng;

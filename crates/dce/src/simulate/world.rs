@@ -221,7 +221,7 @@ impl World {
                 to: self.addresses.exchange,
                 called: if self.rng.u8(..30) == 0 { "+18005559999" } else { CALLED }.to_owned(),
                 caller: caller_number(caller),
-                stated: Stated::default(),
+                stated_state: None,
                 late_offer: self.rng.u8(..8) == 0,
                 then: caller_plan(&mut self.rng),
             };
@@ -488,11 +488,7 @@ impl World {
     }
 
     fn ended_connected(&self) -> u64 {
-        let connected = self.disk.ended.values().filter(|call| {
-            let CallState::Ended { outcome, .. } = &call.state else { return false };
-            matches!(outcome, Outcome::Converted { .. } | Outcome::NotConverted { .. })
-        });
-        connected.count() as u64
+        self.disk.ended.values().filter(|call| call.was_connected()).count() as u64
     }
 
     /// On a perfect network, without crashes and with targets that stay, no caller is left without an answer to anything.

@@ -10,9 +10,15 @@ fn assert_charged_once(exchange: &Exchange, call: &Value) {
     let money = json!([call["charge_micros"], call["payout_micros"], call["margin_micros"]]);
     assert_eq!(money, json!([50_000_000, 35_000_000, 15_000_000]), "{call}");
     let expected = [("hold", 50_000_000), ("payout", 35_000_000), ("margin", 15_000_000)];
-    assert_eq!(exchange.transfers(call), expected.map(|(reason, micros)| (reason.to_owned(), micros)));
+    assert_moved(exchange, call, &expected);
     assert_eq!(buyer_balance(exchange, 0), json!([DEPOSIT_MICROS - 50_000_000, 0]));
     assert_eq!(seller_balance(exchange), 35_000_000);
+}
+
+fn assert_moved(exchange: &Exchange, call: &Value, expected: &[(&str, i64)]) {
+    let moved = exchange.transfers(call);
+    let moved: Vec<_> = moved.iter().map(|(reason, micros)| (reason.as_str(), *micros)).collect();
+    assert_eq!(moved, expected);
 }
 
 /// Nobody paid, and what was held has been given back.
@@ -82,7 +88,18 @@ fn a_caller_whose_buyer_hangs_up_early_is_moved_to_the_next() {
     stays.succeeds();
     let call = exchange.ended_call();
     assert_eq!(ended(&call), json!(["converted", "caller"]), "{call}");
-    assert_charged_once(&exchange, &call);
+    assert_eq!(call["charge_micros"], 50_000_000, "the price of the buyer who stayed");
+    let expected = [
+        ("hold", 60_000_000),
+        ("release", 60_000_000),
+        ("hold", 50_000_000),
+        ("payout", 35_000_000),
+        ("margin", 15_000_000),
+    ];
+    assert_moved(&exchange, &call, &expected);
+    assert_eq!(buyer_balance(&exchange, 0), json!([DEPOSIT_MICROS, 0]), "the first buyer pays nothing");
+    assert_eq!(buyer_balance(&exchange, 1), json!([DEPOSIT_MICROS - 50_000_000, 0]));
+    assert_eq!(seller_balance(&exchange), 35_000_000);
     exchange.stop_and_verify();
 }
 
@@ -133,7 +150,7 @@ fn falls_back(first_scenario: &str, cause: &str) {
         ("payout", 28_000_000),
         ("margin", 12_000_000),
     ];
-    assert_eq!(exchange.transfers(&call), expected.map(|(reason, micros)| (reason.to_owned(), micros)));
+    assert_moved(&exchange, &call, &expected);
     assert_eq!(buyer_balance(&exchange, 0), json!([DEPOSIT_MICROS, 0]));
     assert_eq!(buyer_balance(&exchange, 1), json!([DEPOSIT_MICROS - 40_000_000, 0]));
     exchange.stop_and_verify();

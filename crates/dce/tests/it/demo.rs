@@ -9,13 +9,16 @@ use std::process::{Command, Stdio};
 const CALLS: u64 = 60;
 
 /// What `--format json` promises.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 17] = [
     "offered",
     "screened_out",
     "no_bidder",
     "bridged",
     "fell_back",
     "converted",
+    "recovered",
+    "live",
+    "second_price_savings_micros",
     "charged_micros",
     "paid_micros",
     "margin_micros",
@@ -48,6 +51,11 @@ fn a_demo_trades_audits_itself_and_stays_up_for_a_look() {
     assert_eq!((count("ledger_sum_micros"), count("open_holds")), (0, 0));
     assert_eq!(count("charged_micros"), count("paid_micros") + count("margin_micros"));
     assert!(count("bridged") >= count("converted") && count("converted") > 0, "{summary}");
+    let live = |key: &str| summary["live"][key].as_i64().unwrap_or_else(|| panic!("live.{key} in {summary}"));
+    assert!(live("asked") > live("bid") && live("bid") >= live("won") && live("won") > 0, "{summary}");
+    assert!(live("timed_out") > 0 && live("garbled") > 0, "one hangs, one is garbled: {summary}");
+    assert!(summary["pings"]["redeemed"].as_i64() > Some(0), "{summary}");
+    assert!(count("second_price_savings_micros") > 0, "{summary}");
     for latency in ["decision_us", "setup_ms"] {
         let percentile = |name: &str| summary[latency][name].as_f64().expect("a number");
         assert!(percentile("p50") > 0.0 && percentile("p99") >= percentile("p50"), "{summary}");
@@ -86,7 +94,9 @@ fn for_people_it_shows_figures_and_one_receipt() {
     let here = directory();
     let ran = run(&here, &["demo", "--calls", "30", "--cps", "100", "--seed", "2"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    for part in ["offered", "One receipt in full", "auction: first price", "ledger", "Audit: 0 violations"] {
+    for part in
+        ["offered", "One receipt in full", "auction: ", "was asked and bid", "ledger", "Audit: 0 violations"]
+    {
         assert!(ran.stdout.contains(part), "{part} is missing in\n{}", ran.stdout);
     }
     assert_eq!(ran.stderr, "", "no terminal, no progress bar");

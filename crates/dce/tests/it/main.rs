@@ -7,6 +7,7 @@ mod demo;
 mod keys;
 mod serve;
 mod proof;
+mod replay;
 mod usage;
 mod exchange;
 mod marketplace;

@@ -5,10 +5,10 @@ use exchange::auction::board::{Board, DIMENSIONS, Dimension, Filters, Query, Ran
 use fastrand::Rng;
 
 /// How many of the best entries a search wants.
-pub const WANTED: usize = 8;
+pub(crate) const WANTED: usize = 8;
 
 /// The buckets an entry admits, or those a call falls into, by dimension; an entry admits any where it names none.
-pub type Buckets = [Vec<u16>; DIMENSIONS];
+pub(crate) type Buckets = [Vec<u16>; DIMENSIONS];
 
 /// How many values an entry admits of a dimension, and how often it names the dimension, in percent.
 const NAMES: [(Dimension, u16, u32); DIMENSIONS] = [
@@ -46,7 +46,7 @@ fn value(random: &mut Rng, dimension: Dimension) -> u16 {
 }
 
 /// What a random entry admits.
-pub fn admits(random: &mut Rng) -> Buckets {
+pub(crate) fn admits(random: &mut Rng) -> Buckets {
     NAMES.map(|(dimension, values, percent)| {
         let values = if random.u32(0..100) < percent { values } else { 0 };
         (0..values).map(|_| value(random, dimension)).collect()
@@ -54,7 +54,7 @@ pub fn admits(random: &mut Rng) -> Buckets {
 }
 
 /// A random call: one value of each dimension, three tags.
-pub fn call(random: &mut Rng) -> Buckets {
+pub(crate) fn call(random: &mut Rng) -> Buckets {
     Dimension::ALL.map(|dimension| {
         let values = if dimension == Dimension::Tag { 3 } else { 1 };
         (0..values).map(|_| value(random, dimension)).collect()
@@ -62,30 +62,34 @@ pub fn call(random: &mut Rng) -> Buckets {
 }
 
 /// The filters of an entry.
-pub fn filters(admits: &Buckets) -> Filters {
+pub(crate) fn filters(admits: &Buckets) -> Filters {
     let mut filters = Filters::default();
     for (dimension, buckets) in Dimension::ALL.into_iter().zip(admits) {
-        buckets.iter().for_each(|bucket| filters.admit(dimension, *bucket));
+        for bucket in buckets {
+            filters.admit(dimension, *bucket);
+        }
     }
     filters
 }
 
 /// The query of a call.
-pub fn query(call: &Buckets) -> Query {
+pub(crate) fn query(call: &Buckets) -> Query {
     let mut query = Query::default();
     for (dimension, buckets) in Dimension::ALL.into_iter().zip(call) {
-        buckets.iter().for_each(|bucket| query.add(dimension, *bucket));
+        for bucket in buckets {
+            query.add(dimension, *bucket);
+        }
     }
     query
 }
 
 /// A random price.
-pub fn rank(random: &mut Rng, slot: u32) -> Rank {
+pub(crate) fn rank(random: &mut Rng, slot: u32) -> Rank {
     Rank { price: random.i64(1..100_000) * 1_000, priority: 5, id: slot.into() }
 }
 
 /// A board of random entries, placed in random order.
-pub fn board(entries: u32) -> Board {
+pub(crate) fn board(entries: u32) -> Board {
     let mut random = Rng::with_seed(7);
     let mut board = Board::default();
     for slot in 0..entries {
@@ -96,7 +100,7 @@ pub fn board(entries: u32) -> Board {
 }
 
 /// Random calls.
-pub fn calls(count: usize) -> Vec<Buckets> {
+pub(crate) fn calls(count: usize) -> Vec<Buckets> {
     let mut random = Rng::with_seed(11);
     (0..count).map(|_| call(&mut random)).collect()
 }

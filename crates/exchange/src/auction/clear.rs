@@ -30,9 +30,8 @@ pub enum AuctionType {
 pub fn cleared(entrant: &Entrant, all: &[Entrant], floor: Micros, rules: &TradingRules) -> Price {
     let own = entrant.offer.expected;
     let target = match rules.auction_type {
-        AuctionType::FirstPrice => own,
         AuctionType::FixedPrice if floor > Micros::ZERO => floor,
-        AuctionType::FixedPrice => own,
+        AuctionType::FirstPrice | AuctionType::FixedPrice => own,
         AuctionType::SecondPrice => {
             let needed = runner_up(entrant, all).map_or(Micros::ZERO, |runner_up| {
                 let quality = entrant.offer.quality;
@@ -56,9 +55,10 @@ fn runner_up<'a>(entrant: &Entrant, all: &'a [Entrant]) -> Option<&'a Entrant> {
 
 /// What a bid of this quality must be expected to bring for its score to be `more` than another's, rounded up to whole
 /// micro-units.
-pub fn needed_to_score(score: Micros, more: Micros, quality: u16, rules: &TradingRules) -> Micros {
+pub fn needed_to_score(score: Micros, more: Micros, quality: Option<u16>, rules: &TradingRules) -> Micros {
     let score = i128::from(score.0) + i128::from(more.0);
-    let quality = if rules.quality_adjusted { i128::from(quality.max(1)) } else { 1_000 };
+    let quality =
+        quality.filter(|_| rules.quality_adjusted).map_or(1_000, |quality| i128::from(quality.max(1)));
     let needed = (score * 1_000 + quality - 1) / quality;
     Micros(i64::try_from(needed).unwrap_or(i64::MAX))
 }

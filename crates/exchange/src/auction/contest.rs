@@ -95,19 +95,22 @@ pub fn hold(
     let only_the_best_matter = rules.algorithm == Algorithm::HighestBid
         && rules.auction_type == AuctionType::FirstPrice
         && again == Again::No;
-    let wanted = if only_the_best_matter { places } else { POOL.max(places) };
-    let found = index.search(call, market, wanted);
+    let found = match rules.auction_type {
+        _ if only_the_best_matter => index.search(call, market, places),
+        AuctionType::SecondPrice => rivals(index, call, market, places),
+        _ => index.search(call, market, POOL.max(places)),
+    };
     let mut considered = index.considered(call, &found);
-    let mut clocks = index.clocks(market.now);
-    let mut entrants = standing_entrants(index, call, market, &found, &mut clocks);
-    let mut live = live_entrants(index, call, market, answers, &mut entrants, &mut clocks);
+    let clocks = index.clocks(market.now);
+    let mut entrants = standing_entrants(index, call, market, &found, &clocks);
+    let mut live = live_entrants(index, call, market, answers, &mut entrants, &clocks);
     if let Again::Never(bid) = again
         && let Some(place) = entrants.iter().position(|entrant| entrant.bid == bid)
     {
         entrants.swap_remove(place);
         match live.iter_mut().find(|said| said.bid == bid) {
             Some(said) => said.refused = Some(Refusal::Duplicate),
-            None => *considered.refused.entry(Refusal::Duplicate).or_default() += 1,
+            None => considered.refused.add(Refusal::Duplicate, 1),
         }
     }
     entrants.sort_unstable_by_key(Entrant::rank);
@@ -116,6 +119,24 @@ pub fn hold(
     let contest = conclude(index, call, market, &entrants, &order, considered, live, places);
     let contest = if again == Again::No { contest } else { without_price_to_win(contest, again) };
     Contest { turn, ..contest }
+}
+
+/// A pool with a runner-up in it for every place: wider than usual while one buyer alone stands behind the places. Nobody gets a
+/// better price by crowding the others out of sight.
+fn rivals(index: &BidIndex, call: &CallFacts, market: &Market, places: usize) -> Found {
+    let mut wanted = POOL.max(places);
+    loop {
+        let found = index.search(call, market, wanted);
+        let behind = found.offers.iter().skip(places).map(|(slot, _)| index.at(*slot).profile.buyer);
+        // Bids with a first look are a tier of their own, and enter all the same.
+        let mut behind = behind.filter(|buyer| !call.deal_of(*buyer).is_some_and(|deal| deal.first_look));
+        let first = behind.next();
+        let has_rivals = behind.any(|buyer| Some(buyer) != first);
+        if has_rivals || found.offers.len() < wanted {
+            return found;
+        }
+        wanted *= 8;
+    }
 }
 
 /// Where the target of the caller's last call went first whatever the others offered, no price would have won.
@@ -150,7 +171,7 @@ fn standing_entrants(
     call: &CallFacts,
     market: &Market,
     found: &Found,
-    clocks: &mut WallClocks,
+    clocks: &WallClocks,
 ) -> Vec<Entrant> {
     let mut entrants: Vec<Entrant> =
         found.offers.iter().map(|(slot, offer)| entrant(index, call, *slot, *offer, None)).collect();
@@ -176,7 +197,7 @@ fn live_entrants(
     market: &Market,
     answers: &[LiveAnswer],
     entrants: &mut Vec<Entrant>,
-    clocks: &mut WallClocks,
+    clocks: &WallClocks,
 ) -> Vec<LiveReceipt> {
     let mut said = Vec::with_capacity(answers.len());
     for answer in answers {
@@ -264,7 +285,7 @@ fn contenders<'a>(index: &'a BidIndex, market: &Market<'a>, entrants: &[Entrant]
             expected: entrant.offer.expected,
             priority: entrant.priority,
             weight: profile.weight,
-            quality: entrant.offer.quality,
+            quality: market.usages.record(entrant.slot).quality(),
             skills: &profile.skills,
             location: profile.location,
             record: market.usages.record(entrant.slot),
@@ -302,7 +323,7 @@ fn conclude(
         kept.filter_map(|(_, loser)| winner.map(|winner| loss(loser, winner, call))).collect();
     lost.extend(live.iter().filter_map(|said| {
         let quality = index.slot(said.bid).map(|slot| market.usages.record(slot).quality());
-        refused_loss(said, winner, call, quality.unwrap_or_default())
+        refused_loss(said, winner, call, quality)
     }));
     let notices = notices(&live, placed.first().copied(), &lost);
     let plan = placed
@@ -329,7 +350,7 @@ fn conclude(
         seller_quality: call.seller_quality,
         reservation: None,
         considered: considered.bids,
-        refused: considered.refused,
+        refused: considered.refused.to_map(),
         live,
         ranking: placed.into_iter().map(|(entrant, price)| ranked(entrant, price, call, market)).collect(),
         lost,
@@ -347,7 +368,7 @@ fn ranked(entrant: &Entrant, price: Price, call: &CallFacts, market: &Market) ->
         offered: (offer.price != price).then_some(offer.price),
         expected_micros: offer.expected,
         score_micros: (offer.score != offer.expected).then_some(offer.score),
-        quality: call.rules.quality_adjusted.then_some(offer.quality),
+        quality: offer.quality,
         deal: entrant.deal.map(|(deal, _)| deal),
         is_live: entrant.live.is_some(),
         estimate: is_predicted.then(|| routing::estimate(offer.expected, market.usages.record(entrant.slot))),
@@ -378,7 +399,7 @@ fn refused_loss(
     said: &LiveReceipt,
     winner: Option<&Entrant>,
     call: &CallFacts,
-    quality: u16,
+    quality: Option<u16>,
 ) -> Option<Loss> {
     let deal = call.deal_of(said.buyer);
     let (reason, floor) = match said.refused? {

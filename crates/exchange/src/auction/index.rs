@@ -1,20 +1,20 @@
 //! The index over standing bids: per vertical a [`Board`], best first, so the first matches found are the best ones.
 
-use crate::auction::board::{Board, Dimension, Filters, Query, Rank};
-use crate::auction::matching::{CallFacts, Market, Offer, Refusal, WallClocks, offer};
-use crate::bid::criteria::{Attestation, Criteria, TagTest};
+use crate::auction::board::{Board, Dimension, Filters, Rank};
+use crate::auction::buckets::Buckets;
+use crate::auction::buyers::Buyers;
+use crate::auction::matching::{CallFacts, Market, Offer, Refusal, Refusals, WallClocks, ZoneClock, offer};
+use crate::auction::terms::Terms;
 use crate::bid::price::highest;
 use crate::bid::{BidProfile, BidStatus};
 use crate::hash::FastMap;
 use crate::id::{AccountId, BidProfileId};
 use crate::ledger::money::Micros;
-use crate::place::{Language, State};
 use crate::policy::Policy;
 use crate::schedule::ZoneName;
-use crate::tracking_number::CallOrigin;
-use jiff::tz::TimeZone;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// How many of the best-ranked bids a receipt counts refusals of.
 const TALLY_MAX: u32 = 4_096;
@@ -23,7 +23,7 @@ const TALLY_MAX: u32 = 4_096;
 #[derive(Debug, Clone)]
 pub struct StandingBid {
     /// The bid profile.
-    pub profile: BidProfile,
+    pub profile: Arc<BidProfile>,
     /// The most one call can be expected to bring, in micro-units, whatever its modifiers make of it: its place in the index.
     pub listed: Micros,
     /// The longest a call may last, in seconds.
@@ -45,13 +45,16 @@ impl StandingBid {
 #[derive(Debug, Default)]
 pub struct BidIndex {
     slots: Vec<StandingBid>,
+    /// By slot as well.
+    terms: Vec<Terms>,
     slot_by_id: FastMap<BidProfileId, usize>,
     boards: HashMap<String, Board, foldhash::fast::RandomState>,
     live_by_vertical: HashMap<String, Vec<usize>>,
     slots_by_buyer: FastMap<AccountId, Vec<usize>>,
     /// Cleared and filled again for each bid that is placed.
     filters: Filters,
-    zones: Vec<TimeZone>,
+    buckets: Buckets,
+    zones: Vec<ZoneClock>,
     zone_by_name: HashMap<ZoneName, usize>,
 }
 
@@ -61,7 +64,7 @@ pub struct Found {
     /// The bids that want the call, best first, at most as many as asked for.
     pub offers: Vec<(usize, Offer)>,
     /// Bids that passed the board's filters and were refused all the same, by reason.
-    pub refused: BTreeMap<Refusal, u32>,
+    pub refused: Refusals,
     /// Where the search stopped; absent when it went to the end.
     pub stopped_at: Option<Rank>,
 }
@@ -72,12 +75,12 @@ pub struct Considered {
     /// Bids looked at.
     pub bids: u32,
     /// Of those, how many were refused, by reason.
-    pub refused: BTreeMap<Refusal, u32>,
+    pub refused: Refusals,
 }
 
 impl BidIndex {
     /// Places a bid, or puts it in place of its earlier version. Returns its slot, which stays its own for ever.
-    pub fn put(&mut self, profile: BidProfile, policy: &Policy) -> usize {
+    pub fn put(&mut self, profile: Arc<BidProfile>, policy: &Policy, buyers: &Buyers) -> usize {
         let typical_call_ms = u64::from(policy.typical_call_s) * 1_000;
         let standing = StandingBid {
             listed: highest(profile.price, &profile.modifiers).expected(typical_call_ms),
@@ -86,15 +89,20 @@ impl BidIndex {
             zone: self.zone(&profile.schedule.time_zone),
             profile,
         };
+        let criteria_are_exact = self.buckets.filters(&standing.profile.criteria, &mut self.filters);
+        let buyer = buyers.number(standing.profile.buyer).unwrap_or(u32::MAX);
+        let terms = Terms::of(&standing, buyer, criteria_are_exact);
         let slot = if let Some(slot) = self.slot_by_id.get(&standing.profile.id).copied() {
             self.unlist(slot, &standing);
             self.slots[slot] = standing;
+            self.terms[slot] = terms;
             slot
         } else {
             let slot = self.slots.len();
             self.slot_by_id.insert(standing.profile.id, slot);
             self.slots_by_buyer.entry(standing.profile.buyer).or_default().push(slot);
             self.slots.push(standing);
+            self.terms.push(terms);
             slot
         };
         self.list(slot);
@@ -131,6 +139,11 @@ impl BidIndex {
         self.slots.len()
     }
 
+    /// The memory of the boards that are searched, in bytes.
+    pub fn board_bytes(&self) -> usize {
+        self.boards.values().map(Board::bytes).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
@@ -146,21 +159,27 @@ impl BidIndex {
     pub fn search(&self, call: &CallFacts, market: &Market, wanted: usize) -> Found {
         let mut found = Found { offers: Vec::with_capacity(wanted.min(64) + 1), ..Found::default() };
         let Some(board) = self.boards.get(call.vertical) else { return found };
-        let mut clocks = self.clocks(market.now);
-        let mut worst = None;
-        board.walk(&query(call), |slot, listed| {
-            if worst.is_some_and(|worst| listed > worst) {
-                found.stopped_at = worst;
+        let clocks = self.clocks(market.now);
+        let mut ranks: Vec<Rank> = Vec::with_capacity(wanted.min(64) + 1);
+        board.walk(&self.buckets.query(call), |slot, listed| {
+            let worst = ranks.get(wanted - 1);
+            if worst.is_some_and(|worst| listed > *worst) {
+                found.stopped_at = worst.copied();
                 return ControlFlow::Break(());
             }
             let slot = slot as usize;
-            match offer(slot, &self.slots[slot], call, market, &mut clocks) {
+            match self.terms[slot].offer(slot, &self.slots[slot], call, market, &clocks) {
                 Ok(offer) => {
-                    self.keep_best(&mut found.offers, (slot, offer), wanted);
-                    worst =
-                        found.offers.get(wanted - 1).map(|(slot, offer)| self.slots[*slot].rank(offer.score));
+                    let rank = Rank { price: offer.score.0, ..listed };
+                    let place = ranks.partition_point(|better| *better < rank);
+                    if place < wanted {
+                        ranks.insert(place, rank);
+                        found.offers.insert(place, (slot, offer));
+                        ranks.truncate(wanted);
+                        found.offers.truncate(wanted);
+                    }
                 }
-                Err(reason) => *found.refused.entry(reason).or_default() += 1,
+                Err(reason) => found.refused.add(reason, 1),
             }
             ControlFlow::Continue(())
         });
@@ -169,40 +188,28 @@ impl BidIndex {
 
     /// What a search that found this passed over: a sample of the best-priced bids where there are very many.
     pub fn considered(&self, call: &CallFacts, found: &Found) -> Considered {
-        let mut considered = Considered { bids: 0, refused: found.refused.clone() };
+        let mut considered = Considered { bids: 0, refused: found.refused };
         let Some(board) = self.boards.get(call.vertical) else { return considered };
-        let tally = board.tally(&query(call), found.stopped_at, TALLY_MAX);
+        let tally = board.tally(&self.buckets.query(call), found.stopped_at, TALLY_MAX);
         considered.bids = tally.looked_at;
         let by_dimension = Dimension::ALL.into_iter().zip(tally.refused);
         let by_dimension = by_dimension.map(|(dimension, count)| (refusal_by(dimension), count));
         for (refusal, count) in by_dimension.chain([(Refusal::Paused, tally.not_live)]) {
-            if count > 0 {
-                *considered.refused.entry(refusal).or_default() += count;
-            }
+            considered.refused.add(refusal, count);
         }
         considered
-    }
-
-    /// Puts an offer in its place among the best so far.
-    fn keep_best(&self, offers: &mut Vec<(usize, Offer)>, (slot, offer): (usize, Offer), wanted: usize) {
-        let rank = self.slots[slot].rank(offer.score);
-        let place = offers.partition_point(|(slot, offer)| self.slots[*slot].rank(offer.score) < rank);
-        if place < wanted {
-            offers.insert(place, (slot, offer));
-            offers.truncate(wanted);
-        }
     }
 
     /// The same answer as [`BidIndex::search`] by looking at every bid and sorting: the oracle of its tests and the
     /// yardstick of its benchmark.
     pub fn scan(&self, call: &CallFacts, market: &Market, wanted: usize) -> Vec<(usize, Offer)> {
-        let mut clocks = self.clocks(market.now);
+        let clocks = self.clocks(market.now);
         let of_the_vertical = self.slots.iter().enumerate().filter(|(_, standing)| {
             standing.profile.vertical == call.vertical && standing.profile.live.is_none()
         });
         let mut matching: Vec<(usize, Offer)> = of_the_vertical
             .filter_map(|(slot, standing)| {
-                offer(slot, standing, call, market, &mut clocks).ok().map(|offer| (slot, offer))
+                offer(slot, standing, call, market, &clocks).ok().map(|offer| (slot, offer))
             })
             .collect();
         matching.sort_by_key(|(slot, offer)| self.slots[*slot].rank(offer.score));
@@ -214,7 +221,7 @@ impl BidIndex {
         if let Some(zone) = self.zone_by_name.get(name) {
             return *zone;
         }
-        self.zones.push(name.time_zone());
+        self.zones.push(ZoneClock::new(name.time_zone()));
         self.zone_by_name.insert(name.clone(), self.zones.len() - 1);
         self.zones.len() - 1
     }
@@ -223,10 +230,12 @@ impl BidIndex {
         let standing = &self.slots[slot];
         let profile = &standing.profile;
         if profile.live.is_some() {
-            self.live_by_vertical.entry(profile.vertical.clone()).or_default().push(slot);
+            // By age, whatever the order they were placed in, so that a restored book asks in the same order.
+            let live = self.live_by_vertical.entry(profile.vertical.clone()).or_default();
+            let place = live.partition_point(|other| self.slots[*other].profile.id < profile.id);
+            live.insert(place, slot);
             return;
         }
-        filters(&profile.criteria, &mut self.filters);
         let rank = standing.rank(standing.listed);
         let number = u32::try_from(slot).expect("fewer than four billion bids");
         if !self.boards.contains_key(&profile.vertical) {
@@ -262,99 +271,4 @@ fn refusal_by(dimension: Dimension) -> Refusal {
         Dimension::Seller => Refusal::Seller,
         Dimension::Tag => Refusal::Tags,
     }
-}
-
-/// What a board can filter of a bid's criteria. A radius, denied sellers, and all but one positive tag rule are left to the exact
-/// check, as is whatever shares a bucket.
-fn filters(criteria: &Criteria, filters: &mut Filters) {
-    filters.clear();
-    criteria.origins.iter().for_each(|origin| filters.admit(Dimension::Origin, origin_bucket(*origin)));
-    criteria.states.iter().for_each(|state| filters.admit(Dimension::State, state_bucket(*state)));
-    for area_code in &criteria.area_codes {
-        filters.admit(Dimension::AreaCode, area_code.saturating_sub(200));
-    }
-    if criteria.zip_radius.is_none() {
-        criteria.zips.iter().for_each(|zip| filters.admit(Dimension::Zip3, zip3(*zip)));
-    }
-    for language in &criteria.languages {
-        filters.admit(Dimension::Language, language_bucket(*language));
-    }
-    if let Some(least) = criteria.min_attestation {
-        let enough = [Attestation::A, Attestation::B, Attestation::C].into_iter().filter(|it| *it >= least);
-        enough.for_each(|enough| filters.admit(Dimension::Attestation, enough as u16));
-    }
-    criteria.sellers.iter().for_each(|seller| filters.admit(Dimension::Seller, seller_bucket(*seller)));
-    let positive = criteria.tags.iter().filter(|rule| !rule.not);
-    let mut values = positive.filter_map(|rule| match &rule.is {
-        TagTest::Equals(value) => Some((&rule.name, std::slice::from_ref(value).iter().collect::<Vec<_>>())),
-        TagTest::In(values) => Some((&rule.name, values.iter().collect())),
-        _ => None,
-    });
-    if let Some((name, values)) = values.next() {
-        filters.name(Dimension::Tag);
-        values.into_iter().for_each(|value| filters.admit(Dimension::Tag, tag_bucket(name, value)));
-    }
-}
-
-/// Where a call falls in each dimension.
-fn query(call: &CallFacts) -> Query {
-    let mut query = Query::default();
-    query.add(Dimension::Origin, origin_bucket(call.origin));
-    if let Some(state) = call.state {
-        query.add(Dimension::State, state_bucket(state));
-    }
-    if let Some(area_code) = call.area_code {
-        query.add(Dimension::AreaCode, area_code.saturating_sub(200));
-    }
-    if let Some(zip) = call.zip {
-        query.add(Dimension::Zip3, zip3(zip));
-    }
-    if let Some(language) = call.language {
-        query.add(Dimension::Language, language_bucket(language));
-    }
-    if let Some(attestation) = call.attestation {
-        query.add(Dimension::Attestation, attestation as u16);
-    }
-    query.add(Dimension::Seller, seller_bucket(call.seller));
-    for (name, value) in call.tags.iter() {
-        query.add(Dimension::Tag, tag_bucket(name, value));
-    }
-    query
-}
-
-fn origin_bucket(origin: CallOrigin) -> u16 {
-    origin as u16
-}
-
-fn letters_bucket([first, second]: [u8; 2]) -> u16 {
-    u16::from(first & 31) * 26 + u16::from(second & 31)
-}
-
-fn state_bucket(state: State) -> u16 {
-    letters_bucket(state.letters())
-}
-
-fn language_bucket(language: Language) -> u16 {
-    letters_bucket(language.letters())
-}
-
-fn zip3(zip: crate::place::Zip) -> u16 {
-    u16::try_from(zip.number() / 100).expect("three digits")
-}
-
-fn seller_bucket(seller: AccountId) -> u16 {
-    hashed(seller.0.as_bytes().iter())
-}
-
-fn tag_bucket(name: &str, value: &str) -> u16 {
-    hashed(name.as_bytes().iter().chain(b"=").chain(value.as_bytes()))
-}
-
-/// FNV-1a (Fowler, Noll, Vo), folded to 16 bits: the same in every process, so that boards are.
-fn hashed<'a>(bytes: impl Iterator<Item = &'a u8>) -> u16 {
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let folded = hash ^ (hash >> 32);
-    u16::try_from((folded ^ (folded >> 16)) & 0xffff).expect("16 bits")
 }

@@ -1,6 +1,7 @@
 //! Matching: does this bid want, and can it take, this call, and what does it offer?
 
 use crate::account::{Account, AccountStatus};
+use crate::auction::buyers::Buyers;
 use crate::auction::index::StandingBid;
 use crate::bid::criteria::Attestation;
 use crate::bid::price::modified;
@@ -18,6 +19,7 @@ use crate::trading_rules::{Deal, TradingRules};
 use crate::usage::{CapReached, Usages};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// What bids can ask about a call, and the rules it is traded under.
@@ -90,6 +92,8 @@ impl CallFacts<'_> {
 /// What the marketplace looks like at the moment of the auction.
 #[derive(Debug, Clone, Copy)]
 pub struct Market<'a> {
+    /// Who may trade and has money, by number.
+    pub buyers: &'a Buyers,
     /// Who may trade.
     pub accounts: &'a FastMap<AccountId, Account>,
     /// Who has money.
@@ -161,6 +165,38 @@ pub enum Refusal {
     InsufficientFunds,
 }
 
+impl Refusal {
+    /// All, in the order of the questions.
+    pub const ALL: [Self; REASONS] = [
+        Self::Origin,
+        Self::State,
+        Self::AreaCode,
+        Self::Zip,
+        Self::Language,
+        Self::Attestation,
+        Self::Seller,
+        Self::Tags,
+        Self::FraudScore,
+        Self::SellerQuality,
+        Self::Modifier,
+        Self::BelowFloor,
+        Self::BelowDealFloor,
+        Self::Paused,
+        Self::Resting,
+        Self::Duplicate,
+        Self::BuyerNotActive,
+        Self::Currency,
+        Self::Closed,
+        Self::ConcurrencyCap,
+        Self::CallCap,
+        Self::ConversionCap,
+        Self::SpendCap,
+        Self::Paced,
+        Self::GroupCap,
+        Self::InsufficientFunds,
+    ];
+}
+
 /// What a bid offers for one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer {
@@ -170,27 +206,72 @@ pub struct Offer {
     pub expected: Micros,
     /// What ranks it: the expected amount, or that times quality.
     pub score: Micros,
-    /// The quality it was scored with, 0 to 1,000.
-    pub quality: u16,
+    /// The quality it was scored with, 0 to 1,000; absent where the price alone counts.
+    pub quality: Option<u16>,
 }
 
-/// The wall clocks of the targets' time zones at one moment, each read at most once.
+/// How many bids were refused, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refusals([u32; REASONS]);
+
+/// How many reasons there are.
+const REASONS: usize = Refusal::InsufficientFunds as usize + 1;
+
+impl Refusals {
+    /// Counts so many more.
+    pub fn add(&mut self, reason: Refusal, count: u32) {
+        self.0[reason as usize] += count;
+    }
+
+    /// Those that occurred, in the order of the questions.
+    pub fn to_map(&self) -> BTreeMap<Refusal, u32> {
+        Refusal::ALL.into_iter().zip(self.0).filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+/// One time zone, and what its clock showed when it was last read: it shows the same for the rest of the minute.
 #[derive(Debug)]
+pub struct ZoneClock {
+    zone: TimeZone,
+    shown: Cell<Option<(i64, LocalTime)>>,
+}
+
+impl ZoneClock {
+    /// A clock that has not been read yet.
+    pub fn new(zone: TimeZone) -> Self {
+        Self { zone, shown: Cell::new(None) }
+    }
+
+    fn read(&self, now: Timestamp) -> LocalTime {
+        // Offsets of time zones change on whole minutes.
+        let minute = now.0.div_euclid(60_000_000);
+        match self.shown.get() {
+            Some((shown, local)) if shown == minute => local,
+            _ => {
+                let local = LocalTime::at(now, &self.zone);
+                self.shown.set(Some((minute, local)));
+                local
+            }
+        }
+    }
+}
+
+/// The wall clocks of the targets' time zones at one moment.
+#[derive(Debug, Clone, Copy)]
 pub struct WallClocks<'a> {
-    zones: &'a [TimeZone],
+    zones: &'a [ZoneClock],
     now: Timestamp,
-    shown: Vec<Option<LocalTime>>,
 }
 
 impl<'a> WallClocks<'a> {
     /// Clocks for these zones.
-    pub fn new(zones: &'a [TimeZone], now: Timestamp) -> Self {
-        Self { zones, now, shown: vec![None; zones.len()] }
+    pub fn new(zones: &'a [ZoneClock], now: Timestamp) -> Self {
+        Self { zones, now }
     }
 
     /// What the clock of one zone shows.
-    pub fn read(&mut self, zone: usize) -> LocalTime {
-        *self.shown[zone].get_or_insert_with(|| LocalTime::at(self.now, &self.zones[zone]))
+    pub fn read(&self, zone: usize) -> LocalTime {
+        self.zones[zone].read(self.now)
     }
 }
 
@@ -200,7 +281,7 @@ pub fn offer(
     standing: &StandingBid,
     call: &CallFacts,
     market: &Market,
-    clocks: &mut WallClocks,
+    clocks: &WallClocks,
 ) -> Result<Offer, Refusal> {
     if let Some(refusal) = standing.profile.criteria.refusal(call) {
         return Err(refusal);
@@ -217,7 +298,7 @@ pub fn priced_offer(
     price: Price,
     call: &CallFacts,
     market: &Market,
-    clocks: &mut WallClocks,
+    clocks: &WallClocks,
 ) -> Result<Offer, Refusal> {
     let expected = price.expected(standing.typical_call_ms);
     match call.deal_of(standing.profile.buyer) {
@@ -229,8 +310,8 @@ pub fn priced_offer(
     if let Some(refusal) = standing_refusal(slot, standing, hold, call, market, clocks) {
         return Err(refusal);
     }
-    let quality = market.usages.record(slot).quality();
-    let score = if call.rules.quality_adjusted { weighted(expected, quality) } else { expected };
+    let quality = call.rules.quality_adjusted.then(|| market.usages.record(slot).quality());
+    let score = quality.map_or(expected, |quality| weighted(expected, quality));
     Ok(Offer { price, expected, score, quality })
 }
 
@@ -247,13 +328,13 @@ pub fn standing_refusal(
     hold: Micros,
     call: &CallFacts,
     market: &Market,
-    clocks: &mut WallClocks,
+    clocks: &WallClocks,
 ) -> Option<Refusal> {
     let profile = &standing.profile;
     if profile.status != BidStatus::Active {
         return Some(Refusal::Paused);
     }
-    if market.usages.record(slot).is_resting(market.now) {
+    if market.usages.is_resting(slot, market.now) {
         return Some(Refusal::Resting);
     }
     let Some(buyer) =
@@ -269,15 +350,20 @@ pub fn standing_refusal(
         return Some(Refusal::Closed);
     }
     if let Err(cap) = market.usages.check(slot, profile, &local, hold, market.now) {
-        return Some(match cap {
-            CapReached::ConcurrentCalls => Refusal::ConcurrencyCap,
-            CapReached::Calls => Refusal::CallCap,
-            CapReached::Conversions => Refusal::ConversionCap,
-            CapReached::Spend => Refusal::SpendCap,
-            CapReached::Paced => Refusal::Paced,
-            CapReached::Group => Refusal::GroupCap,
-        });
+        return Some(cap_refusal(cap));
     }
     let funds = market.balances.can_hold(profile.buyer, buyer.credit_limit_micros, hold);
     funds.is_err().then_some(Refusal::InsufficientFunds)
+}
+
+/// The reason that a cap is.
+pub fn cap_refusal(cap: CapReached) -> Refusal {
+    match cap {
+        CapReached::ConcurrentCalls => Refusal::ConcurrencyCap,
+        CapReached::Calls => Refusal::CallCap,
+        CapReached::Conversions => Refusal::ConversionCap,
+        CapReached::Spend => Refusal::SpendCap,
+        CapReached::Paced => Refusal::Paced,
+        CapReached::Group => Refusal::GroupCap,
+    }
 }

@@ -4,6 +4,9 @@
 
 pub mod board;
 pub mod matching;
+pub mod buyers;
+mod buckets;
+mod terms;
 pub mod index;
 pub mod contest;
 pub mod clear;

@@ -3,10 +3,10 @@
 use crate::bid::live::{AnswerMapping, HttpTarget, LiveBidder, LiveVia};
 use crate::bid::template::{self, Escaping, Placeholder};
 use crate::refused::{FieldError, field_error};
+use core::net::Ipv6Addr;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
 
 /// The longest URL, in bytes, before its placeholders are filled.
 const URL_BYTES_MAX: usize = 2_048;

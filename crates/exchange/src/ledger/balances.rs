@@ -1,14 +1,15 @@
 //! The balances in memory. Moves money; never decides whether it should move.
 
+use crate::hash::FastMap;
 use crate::id::AccountId;
 use crate::ledger::money::Micros;
 use crate::ledger::transfer::{LedgerAccount, Transfer};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Every ledger account's balance. Their sum is zero, always.
 #[derive(Debug, Clone, Default)]
 pub struct Balances {
-    micros: HashMap<LedgerAccount, Micros>,
+    micros: FastMap<LedgerAccount, Micros>,
 }
 
 /// Why money cannot be set aside.

@@ -3,4 +3,6 @@
 mod cases;
 mod script;
 mod render;
+mod strategies;
+mod clearing;
 mod properties;

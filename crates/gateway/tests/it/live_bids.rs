@@ -1,4 +1,4 @@
-//! Connected bidders over real WebSockets.
+//! Connected bidders over real web sockets.
 
 use crate::house::{BUYER, House, NUMBER, OTHER_BUYER, SELLER, Who, bid};
 use exchange::call::{Arrival, Stated};

@@ -80,7 +80,7 @@ fn units(happenings: &[Happening]) -> Vec<UnitOfWork> {
             Happening::BidProfile { number, buyer, paused } => {
                 let mut bid = bid_profile(*number, account_id(*buyer), "medicare");
                 bid.status = if *paused { BidStatus::Paused } else { BidStatus::Active };
-                unit(1, vec![Record::BidProfile(Box::new(bid))])
+                unit(1, vec![Record::BidProfile(Arc::new(bid))])
             }
             Happening::Usage { bid, day, calls } => {
                 let spend_micros = Micros::units(i64::from(*calls));

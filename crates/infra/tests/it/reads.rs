@@ -33,7 +33,7 @@ fn marketplace() -> (Directory, Store) {
         let numbers = Record::TrackingNumber(tracking_number(number, account_id(u128::from(number % 2))));
         let vertical = if number % 2 == 0 { "medicare" } else { "legal" };
         let bid = bid_profile(u128::from(number), account_id(2 + u128::from(number % 2)), vertical);
-        units.push(unit(1, vec![numbers, Record::BidProfile(Box::new(bid))]));
+        units.push(unit(1, vec![numbers, Record::BidProfile(std::sync::Arc::new(bid))]));
     }
     let buyer = |number: u128| account_id(2 + number % 2);
     units.extend((1..=CALLS).map(|number| ringing(number, buyer(number))));
@@ -286,7 +286,7 @@ fn api_keys_are_found_by_the_hash_of_their_secret_until_revoked() {
     store.writer().revoke_api_key(two.id, at(6)).expect("there");
     assert_eq!(reader.api_key_by_hash(&[2; 32]).expect("readable"), None);
     let revoked = ApiKey { revoked_at: Some(at(5)), ..two };
-    assert_eq!(all(1, |page| reader.api_keys(page)), [one, revoked]);
+    assert_eq!(all(1, |page| reader.api_keys(&ApiKeyFilter::default(), page)), [one, revoked]);
 }
 
 #[test]

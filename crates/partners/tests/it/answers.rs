@@ -2,7 +2,7 @@
 
 use crate::asking::{AMPLE_MS, ask, client, client_with, http_target, nothing, price, request, request_to};
 use crate::bidder::{Behaviour, Bidder, answer, bid};
-use exchange::bid::live::{LiveSaid, LiveVia, NoLiveBid};
+use exchange::bid::live::{BidRequest, LiveSaid, LiveVia, NoLiveBid};
 use exchange::id::CallId;
 use std::time::Instant;
 use tokio::net::TcpListener;
@@ -11,10 +11,16 @@ use uuid::Uuid;
 /// So little that a bidder that does not answer is soon given up.
 const SHORT_MS: u32 = 200;
 
-#[tokio::test]
-async fn each_bidder_by_its_behaviour_and_none_harms_another() {
-    let write = |text: &str| Behaviour::Write(text.to_owned());
-    let cases = [
+/// A name, what the bidder does, how long it has, and what comes of it.
+type Case = (&'static str, Behaviour, u32, LiveSaid);
+
+fn write(text: &str) -> Behaviour {
+    Behaviour::Write(text.to_owned())
+}
+
+/// Answers that are as they should be.
+fn good_ones() -> Vec<Case> {
+    vec![
         ("good", write(&bid("12.34")), AMPLE_MS, price(12_340_000)),
         (
             "good, in chunks",
@@ -40,6 +46,12 @@ async fn each_bidder_by_its_behaviour_and_none_harms_another() {
         ("below the floor is the core's to refuse", write(&bid("0.01")), AMPLE_MS, price(10_000)),
         ("declines", write("HTTP/1.1 204 No Content\r\n\r\n"), AMPLE_MS, nothing(NoLiveBid::Declined)),
         ("no price", write(&answer("200 OK", "{}")), AMPLE_MS, nothing(NoLiveBid::Declined)),
+    ]
+}
+
+/// Answers that do not come, or not whole.
+fn silent_ones() -> Vec<Case> {
+    vec![
         ("hangs", Behaviour::Hang, SHORT_MS, nothing(NoLiveBid::TimedOut)),
         (
             "drips",
@@ -61,6 +73,12 @@ async fn each_bidder_by_its_behaviour_and_none_harms_another() {
             nothing(NoLiveBid::Unreachable),
         ),
         ("closed without an answer", Behaviour::Close, AMPLE_MS, nothing(NoLiveBid::Unreachable)),
+    ]
+}
+
+/// Answers that are no answer.
+fn garbled_ones() -> Vec<Case> {
+    vec![
         ("not JSON", write(&answer("200 OK", "<html>")), AMPLE_MS, nothing(NoLiveBid::Garbled)),
         ("above what it may bid", write(&bid("100.01")), AMPLE_MS, nothing(NoLiveBid::Garbled)),
         (
@@ -106,12 +124,17 @@ async fn each_bidder_by_its_behaviour_and_none_harms_another() {
             AMPLE_MS,
             nothing(NoLiveBid::Failed),
         ),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn each_bidder_by_its_behaviour_and_none_harms_another() {
+    let cases = [good_ones(), silent_ones(), garbled_ones()].concat();
     let (client, began) = (client(), Instant::now());
     let mut asked = Vec::new();
     for (number, (name, behaviour, deadline_ms, expected)) in (1..).zip(cases) {
         let bidder = Bidder::always(behaviour).await;
-        let request = exchange::bid::live::BidRequest { deadline_ms, ..request_to(number, &bidder) };
+        let request = BidRequest { deadline_ms, ..request_to(number, &bidder) };
         asked.push((name, ask(&client, request), expected));
     }
     for (name, said, expected) in asked {
@@ -145,10 +168,10 @@ async fn an_answer_too_late_is_never_another_question_s() {
         _ => Behaviour::Write(bid("5")),
     });
     let (bidder, client) = (bidder.await, client());
-    let late = exchange::bid::live::BidRequest { deadline_ms: SHORT_MS, ..request_to(1, &bidder) };
+    let late = BidRequest { deadline_ms: SHORT_MS, ..request_to(1, &bidder) };
     assert_eq!(ask(&client, late).await, nothing(NoLiveBid::TimedOut));
     bidder.release();
-    let next = exchange::bid::live::BidRequest { call: CallId(Uuid::from_u128(2)), ..request_to(1, &bidder) };
+    let next = BidRequest { call: CallId(Uuid::from_u128(2)), ..request_to(1, &bidder) };
     assert_eq!(ask(&client, next).await, price(5_000_000));
 }
 

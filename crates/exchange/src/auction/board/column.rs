@@ -9,8 +9,9 @@ pub(super) struct Row(pub(super) Line);
 
 /// A bitmap over all positions of all leaves: one cache line per leaf, up to the last leaf that ever had a bit of it.
 ///
-/// Dense on purpose: a search reads a column of a leaf with one look at memory and without a branch that depends on the
-/// data. Keeping only what is not zero was tried and was three times slower.
+/// Dense on purpose: a search reads a row with one look at memory and without a branch that depends on what it finds, so that
+/// many looks are under way at once. Keeping only the words that are not zero, or short lists of positions, was tried: about
+/// half the memory, about twice the time of searches and updates.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Column {
     rows: Vec<Row>,

@@ -6,6 +6,14 @@ use exchange::effect::{JournalEntry, JournalInput};
 use exchange::time::Timestamp;
 
 impl Reader {
+    /// How many entries the journal has.
+    pub fn journal_entries(&self) -> Result<u64, StoreError> {
+        self.with(|connection| {
+            let count: i64 = connection.query_row("SELECT count(*) FROM journal", [], |row| row.get(0))?;
+            Ok(count.cast_unsigned())
+        })
+    }
+
     /// Entries after `seq`, at most `most`, each with its own seq. An entry that this version cannot read has no content:
     /// the shapes of old inputs are not kept up.
     pub fn journal_after(

@@ -1,0 +1,81 @@
+//! Live bidders: the client that asks them, and the key behind callers' tokens.
+
+use crate::failure::Failure;
+use engine::LiveBidders;
+use partners::rtb::{RtbClient, RtbConfig};
+use serde::{Deserialize, Serialize};
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read, Write};
+use std::path::Path;
+
+/// The key's file within the data directory. Whoever has it can tell whose number a token stands for.
+const KEY_NAME: &str = "caller_token.key";
+
+/// Bounds on asking live bidders over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LiveBiddersConfig {
+    /// Whether bidders' URLs may lead to addresses that are not public. Buyers write them: only for tests.
+    pub(crate) allow_private_addresses: bool,
+    /// Requests without an answer at the same time, over all bidders.
+    pub(crate) in_flight_max: usize,
+    /// Open connections, over all bidders.
+    pub(crate) connections_max: usize,
+}
+
+impl Default for LiveBiddersConfig {
+    fn default() -> Self {
+        let RtbConfig { allow_private_addresses, in_flight_max, connections_max, .. } = RtbConfig::default();
+        Self { allow_private_addresses, in_flight_max, connections_max }
+    }
+}
+
+/// Starts the client. Tokens stay the same over restarts: their key is kept in the data directory.
+pub(crate) fn start(config: &LiveBiddersConfig, data_directory: &Path) -> Result<LiveBidders, Failure> {
+    let path = data_directory.join(KEY_NAME);
+    let key = token_key(&path)
+        .map_err(|error| Failure::environment(format!("{}: {error}; make it readable", path.display())))?;
+    let config = RtbConfig {
+        allow_private_addresses: config.allow_private_addresses,
+        in_flight_max: config.in_flight_max,
+        connections_max: config.connections_max,
+        ..RtbConfig::default()
+    };
+    Ok(LiveBidders::with_rtb(RtbClient::new(config, key)))
+}
+
+/// The key that is there, or a new one.
+fn token_key(path: &Path) -> std::io::Result<[u8; 32]> {
+    let mut key = [0; 32];
+    match OpenOptions::new().read(true).open(path) {
+        Ok(mut file) => file.read_exact(&mut key)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            getrandom::fill(&mut key).map_err(std::io::Error::other)?;
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut file = options.open(path)?;
+            file.write_all(&key)?;
+            file.sync_all()?;
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::token_key;
+
+    #[test]
+    fn a_key_is_made_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("key");
+        let key = token_key(&path).expect("made");
+        assert_eq!(token_key(&path).expect("read"), key);
+        assert_ne!(key, [0; 32]);
+        std::fs::write(&path, "short").expect("writable");
+        assert!(token_key(&path).is_err(), "a damaged key is not used");
+    }
+}

@@ -1,0 +1,176 @@
+//! Live bids: who is asked, and waiting for the answers.
+
+use super::decision::decide;
+use super::effects::Effects;
+use super::effects::count;
+use super::ending::end;
+use super::keep;
+use crate::auction::matching::{CallFacts, standing_refusal};
+use crate::bid::live::{BidRequest, LiveAnswer, LiveSaid, NoLiveBid};
+use crate::book::Book;
+use crate::call::{Call, CallState, Outcome};
+use crate::compliance::verdict::Check;
+use crate::effect::{Action, Effect, EndReason, Input, Record};
+use crate::event::Fact;
+use crate::id::BidProfileId;
+use crate::ledger::money::Micros;
+use crate::ping::PingRejection;
+use crate::time::Timestamp;
+
+/// At most this many live bidders are asked about one call.
+pub const LIVE_BIDDERS_MAX: usize = 64;
+
+/// Opens the auction: asks the live bidders and waits for them, or clears it at once when there are none.
+pub(super) fn auction(
+    book: &mut Book,
+    call: Call,
+    screening: Vec<Check>,
+    reserve_ms: Option<u64>,
+    out: &mut Effects,
+) {
+    let deals = book.deals(&call);
+    let facts = book.facts(&call, &deals);
+    let rules = book.rules(&call);
+    let deadline_ms = rules.bidding_deadline_ms;
+    let requests = match &facts {
+        Some(facts) if deadline_ms > 0 => bid_requests(book, &call, facts, out.now),
+        _ => Vec::new(),
+    };
+    out.tell(Fact::AuctionStarted {
+        vertical: call.vertical.clone(),
+        auction_type: rules.auction_type,
+        floor_micros: facts.map_or(Micros::ZERO, |facts| facts.floor),
+        asked: count(requests.len()),
+        deadline_ms: if requests.is_empty() { 0 } else { deadline_ms },
+    });
+    if requests.is_empty() {
+        decide(book, call, screening, &[], reserve_ms, None, out);
+        return;
+    }
+    let awaited = requests.iter().map(|request| request.bid).collect();
+    out.decided
+        .extend(requests.into_iter().map(|request| Effect::Act(Action::RequestBid(Box::new(request)))));
+    out.act(Action::StartBiddingTimer { after_ms: deadline_ms.into() });
+    let state = CallState::Bidding { screening, awaited, answers: Vec::new(), reserve_ms };
+    let call = Call { state, ..call };
+    out.write(Record::Call(Box::new(call.clone())));
+    book.calls.insert(call.id, call);
+}
+
+/// What each live bidder that wants the call, and could take it, is asked.
+pub(super) fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> Vec<BidRequest> {
+    let market = book.market(now);
+    let clocks = book.bids.clocks(now);
+    let mut asked = Vec::new();
+    for slot in book.bids.live(facts.vertical) {
+        let standing = book.bids.at(*slot);
+        let profile = &standing.profile;
+        let Some(bidder) = &profile.live else { continue };
+        let hold = profile.price.most(standing.max_call_s);
+        let floor_micros = facts.deal_of(profile.buyer).map_or(facts.floor, |deal| deal.floor_micros);
+        let takes = floor_micros <= profile.price.amount()
+            && profile.criteria.refusal(facts).is_none()
+            && standing_refusal(*slot, standing, hold, facts, &market, &clocks).is_none();
+        if !takes {
+            continue;
+        }
+        asked.push(BidRequest {
+            call: call.id,
+            bid: profile.id,
+            bidder: bidder.clone(),
+            deadline_ms: bidder.timeout_ms.map_or(facts.rules.bidding_deadline_ms, |timeout_ms| {
+                timeout_ms.min(facts.rules.bidding_deadline_ms)
+            }),
+            floor_micros,
+            most_micros: profile.price.amount(),
+            currency: facts.currency,
+            vertical: call.vertical.clone(),
+            origin: call.origin,
+            state: facts.state,
+            zip: facts.zip,
+            area_code: facts.area_code,
+            language: facts.language,
+            attestation: facts.attestation,
+            tags: facts.tags.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            caller: call.caller.number(),
+        });
+        if asked.len() == LIVE_BIDDERS_MAX {
+            break;
+        }
+    }
+    asked
+}
+
+/// A call whose live bidders are being asked.
+pub(super) struct Asking {
+    pub(super) screening: Vec<Check>,
+    pub(super) awaited: Vec<BidProfileId>,
+    pub(super) answers: Vec<LiveAnswer>,
+    pub(super) reserve_ms: Option<u64>,
+}
+
+pub(super) fn while_bidding(
+    book: &mut Book,
+    call: Call,
+    mut asking: Asking,
+    input: Input,
+    out: &mut Effects,
+) {
+    match input {
+        Input::BidAnswered(answer) => {
+            // A second answer, or one from somebody who was not asked, changes nothing.
+            let awaited = asking.awaited.iter().position(|bid| *bid == answer.bid);
+            if let Some(place) = awaited {
+                asking.awaited.swap_remove(place);
+                asking.answers.push(answered(book, answer, out));
+            }
+        }
+        Input::BiddingClosed => {
+            for bid in std::mem::take(&mut asking.awaited) {
+                let late = LiveAnswer { bid, said: LiveSaid::Nothing { reason: NoLiveBid::TimedOut } };
+                asking.answers.push(answered(book, late, out));
+            }
+        }
+        Input::CallerHungUp | Input::PeerLost => {
+            end(call, Outcome::Abandoned, out);
+            out.act(Action::EndCall { reason: EndReason::Abandoned });
+            return;
+        }
+        Input::ShutDown | Input::Recovered { .. } => {
+            out.refuse(&call, PingRejection::Stopping);
+            let is_ping = call.is_ping;
+            end(call, Outcome::Interrupted, out);
+            if !is_ping {
+                out.act(Action::EndCall { reason: EndReason::Stopping });
+            }
+            return;
+        }
+        _ => {}
+    }
+    let Asking { screening, awaited, answers, reserve_ms } = asking;
+    if awaited.is_empty() {
+        decide(book, call, screening, &answers, reserve_ms, None, out);
+    } else {
+        keep(book, call, CallState::Bidding { screening, awaited, answers, reserve_ms });
+    }
+}
+
+/// Tells of an answer, and takes it for what it is: a price above the most its profile allows, or a buffer that no call can
+/// reach, is no bid.
+pub(super) fn answered(book: &Book, answer: LiveAnswer, out: &mut Effects) -> LiveAnswer {
+    let bid = answer.bid;
+    let reason = match (&answer.said, book.bids.get(bid)) {
+        (LiveSaid::Bid { price_micros, min_connected_s, .. }, Some(standing))
+            if (Micros(1)..=standing.profile.price.amount()).contains(price_micros)
+                && min_connected_s.is_none_or(|buffer_s| buffer_s <= standing.max_call_s) =>
+        {
+            let (buyer, price_micros) = (standing.profile.buyer, *price_micros);
+            out.tell(Fact::LiveBidPlaced { bid, buyer, price_micros });
+            return answer;
+        }
+        (LiveSaid::Bid { .. }, _) => NoLiveBid::Garbled,
+        (LiveSaid::Nothing { reason }, _) => *reason,
+    };
+    out.tell(Fact::LiveBidMissed { bid, reason });
+    LiveAnswer { bid, said: LiveSaid::Nothing { reason } }
+}

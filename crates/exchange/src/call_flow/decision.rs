@@ -1,0 +1,95 @@
+//! The decision: the auction is held, told, and acted on.
+
+use super::effects::{Effects, count};
+use super::ending::end;
+use super::reservation::reserve;
+use super::ringing::ring_next;
+use crate::auction::contest::{Contest, hold};
+use crate::auction::matching::Refusal;
+use crate::auction::receipt::AuctionReceipt;
+use crate::bid::live::{BidNotice, LiveAnswer};
+use crate::book::Book;
+use crate::call::{Call, Outcome, Planned};
+use crate::compliance::verdict::Check;
+use crate::effect::{Action, EndReason};
+use crate::event::Fact;
+use crate::id::CallId;
+use crate::ping::PingRejection;
+
+/// Clears the auction and acts on it: ring the winner, or reserve it for the call that a ping announced. `sold` is what a
+/// ping has won before: it goes first.
+pub(super) fn decide(
+    book: &mut Book,
+    call: Call,
+    screening: Vec<Check>,
+    answers: &[LiveAnswer],
+    reserve_ms: Option<u64>,
+    sold: Option<(CallId, Planned)>,
+    out: &mut Effects,
+) {
+    let deals = book.deals(&call);
+    let again = book.again(&call, out.now);
+    let places = usize::from(book.policy.route_plan_max);
+    let Some(facts) = book.facts(&call, &deals) else {
+        // Numbers and accounts are never removed; a call without them is a call nobody can be paid for.
+        out.receipt(screening, None);
+        out.refuse(&call, PingRejection::UnknownNumber);
+        end(call, Outcome::NoBidder, out);
+        out.act(Action::EndCall { reason: EndReason::NoBidder });
+        return;
+    };
+    let contest = hold(&book.bids, &facts, &book.market(out.now), answers, again, places);
+    let Contest { mut receipt, mut plan, notices, turn } = contest;
+    for (bid, result) in notices {
+        let bidder = book.bids.get(bid).and_then(|standing| standing.profile.live.clone());
+        if let Some(bidder) = bidder {
+            out.act(Action::NotifyBidder(Box::new(BidNotice { call: call.id, bid, bidder, result })));
+        }
+    }
+    if let Some((reservation, planned)) = sold {
+        receipt.reservation = Some(reservation);
+        plan.retain(|other| other.bid != planned.bid);
+        plan.insert(0, planned);
+        plan.truncate(places);
+    } else if let Some((slot, turn)) = turn {
+        // A call that a ping sold has had its turn then.
+        book.usages.record_mut(slot).took_turn(turn);
+    }
+    tell_decision(&receipt, &plan, out);
+    let live_refused = receipt.live.iter().filter_map(|said| said.refused);
+    let closest = receipt.refused.keys().copied().chain(live_refused).max();
+    out.receipt(screening, Some(receipt));
+
+    if plan.is_empty() {
+        no_bidder(call, closest, out);
+    } else if let Some(reserve_ms) = reserve_ms {
+        reserve(book, call, plan, reserve_ms, out);
+    } else {
+        ring_next(book, call, 1, plan, 0, out);
+    }
+}
+
+pub(super) fn tell_decision(receipt: &AuctionReceipt, plan: &[Planned], out: &mut Effects) {
+    let winner = plan.first();
+    let ranked = winner.and_then(|winner| receipt.ranking.iter().find(|ranked| ranked.bid == winner.bid));
+    out.tell(Fact::AuctionCompleted {
+        auction_type: receipt.auction_type,
+        considered: receipt.considered,
+        ranked: count(receipt.ranking.len()),
+        winner: winner.map(|planned| planned.bid),
+        expected_micros: ranked.map(|ranked| ranked.expected_micros),
+        lost: receipt.lost.clone(),
+    });
+    let plan = plan.iter().map(|planned| planned.bid).collect();
+    out.tell(Fact::RoutingDecision { algorithm: receipt.algorithm, plan });
+}
+
+pub(super) fn no_bidder(call: Call, closest: Option<Refusal>, out: &mut Effects) {
+    let rejection = closest.map_or(PingRejection::NoBidder, |closest| PingRejection::NoMatch { closest });
+    out.refuse(&call, rejection);
+    let is_ping = call.is_ping;
+    end(call, Outcome::NoBidder, out);
+    if !is_ping {
+        out.act(Action::EndCall { reason: EndReason::NoBidder });
+    }
+}

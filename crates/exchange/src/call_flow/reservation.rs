@@ -1,0 +1,102 @@
+//! Pings: what they win is held until the call comes, or until it expires.
+
+use super::bidding::auction;
+use super::decision::{decide, no_bidder};
+use super::effects::Effects;
+use super::ending::give_up;
+use super::ringing::take;
+use super::screen;
+use crate::auction::matching::Refusal;
+use crate::book::Book;
+use crate::call::{Call, CallState, Outcome, Planned};
+use crate::compliance::verdict::Check;
+use crate::effect::{Action, Effect, Record};
+use crate::event::Fact;
+use crate::id::CallId;
+use crate::ping::{PingAnswer, PingRejection, PingRequest, Reservation};
+use crate::time::Timestamp;
+
+/// A seller asks what a call would bring. The same question again is answered with what it won the first time.
+pub(super) fn ping(book: &mut Book, id: CallId, request: PingRequest, now: Timestamp) -> Vec<Effect> {
+    let PingRequest { arrival, expires_in_ms } = request;
+    let mut out = Effects::of(id, now);
+    let Some(number) = book.tracking_numbers.get(&arrival.called).filter(|number| number.active) else {
+        out.answer(PingAnswer::Rejected(PingRejection::UnknownNumber));
+        return out.decided;
+    };
+    let call = Call { is_ping: true, ..Call::received(id, arrival, number, now) };
+    if call.caller.number().is_none() {
+        out.answer(PingAnswer::Rejected(PingRejection::CallerMissing));
+        return out.decided;
+    }
+    if let Some(reserved) = book.reservation(&call, now) {
+        let first = reservation(book, reserved, true);
+        out.decided.extend(first.map(|first| Effect::Act(Action::AnswerPing(Box::new(first)))));
+        return out.decided;
+    }
+    let Some((call, screening)) = screen(book, call, &mut out) else { return out.decided };
+    let reserve_ms = expires_in_ms.unwrap_or(book.policy.reservation_ms).min(book.policy.reservation_ms_max);
+    auction(book, call, screening, Some(reserve_ms), &mut out);
+    out.decided
+}
+
+/// Holds what the ping won until the call comes.
+pub(super) fn reserve(book: &mut Book, call: Call, plan: Vec<Planned>, reserve_ms: u64, out: &mut Effects) {
+    let Some(caller) = call.caller.number() else { return };
+    let taken = plan.into_iter().find_map(|planned| {
+        let attempt = take(book, &call, &planned, 1, out)?;
+        Some((attempt, planned))
+    });
+    let Some((attempt, planned)) = taken else {
+        no_bidder(call, Some(Refusal::InsufficientFunds), out);
+        return;
+    };
+    let expires_at = out.now.plus_ms(reserve_ms);
+    out.tell(Fact::PingReserved {
+        bid: attempt.bid,
+        buyer: attempt.buyer,
+        hold_micros: attempt.hold_micros,
+        expires_at,
+    });
+    out.act(Action::StartReservationTimer { after_ms: reserve_ms });
+    let call = Call { state: CallState::Reserved { attempt, planned, expires_at }, ..call };
+    let answer = reservation(book, &call, false);
+    out.decided.extend(answer.map(|answer| Effect::Act(Action::AnswerPing(Box::new(answer)))));
+    out.write(Record::Call(Box::new(call.clone())));
+    book.reservations.insert((call.called, caller), call.id);
+    book.calls.insert(call.id, call);
+}
+
+/// What the seller is told of a reservation.
+pub(super) fn reservation(book: &Book, reserved: &Call, is_repeat: bool) -> Option<PingAnswer> {
+    let CallState::Reserved { attempt, expires_at, .. } = &reserved.state else { return None };
+    let typical_call_ms = u64::from(book.policy.typical_call_s) * 1_000;
+    Some(PingAnswer::Reserved(Reservation {
+        id: reserved.id,
+        payout_micros: attempt.price.expected(typical_call_ms).share(reserved.payout_basis_points),
+        currency: book.accounts.get(&reserved.seller)?.currency,
+        conversion: attempt.conversion,
+        number: reserved.called,
+        expires_at: *expires_at,
+        is_repeat,
+    }))
+}
+
+/// The call that a ping announced has come: what was reserved goes first. Its hold is given back and taken again for the call, in
+/// this one step.
+pub(super) fn redeem(
+    book: &mut Book,
+    call: Call,
+    screening: Vec<Check>,
+    reserved: CallId,
+    out: &mut Effects,
+) {
+    let reserved_call = book.calls.remove(&reserved).expect("a reservation is an open call");
+    let CallState::Reserved { attempt, planned, .. } = reserved_call.state.clone() else {
+        unreachable!("found as a reservation")
+    };
+    let mut of_ping = Effects::of(reserved, out.now);
+    give_up(book, reserved_call, &attempt, Outcome::Redeemed { by: call.id }, None, &mut of_ping);
+    out.decided.append(&mut of_ping.decided);
+    decide(book, call, screening, &[], None, Some((reserved, planned)), out);
+}
