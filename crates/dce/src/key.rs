@@ -8,7 +8,7 @@ use exchange::account::AccountKind;
 use exchange::id::AccountId;
 use exchange::time::Timestamp;
 use gateway::{ApiKeyText, RoleKind};
-use infra::store::{ApiKey, Page, Reader, Store, StoreError, StoreOptions, Writer};
+use infra::store::{ApiKey, ApiKeyFilter, Page, Reader, Store, StoreError, StoreOptions, Writer};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -99,7 +99,7 @@ fn list(directory: &Path, format: Format) -> Result<(), Failure> {
     let mut keys = Vec::new();
     let mut page = Some(Page::first(infra::store::MAX_PAGE));
     while let Some(asked) = page {
-        let listing = reader.api_keys(&asked)?;
+        let listing = reader.api_keys(&ApiKeyFilter::default(), &asked)?;
         page = asked.following(&listing);
         keys.extend(listing.items);
     }

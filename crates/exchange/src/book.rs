@@ -490,10 +490,10 @@ impl Book {
         if amount_micros <= Micros::ZERO {
             problems.push(field_error("amount_micros", "is not above zero", "deposit at least 1 micro-unit"));
         }
-        if reference.is_empty() || reference.len() > 100 {
+        if reference.is_empty() || reference.len() > 100 || reference.chars().any(char::is_control) {
             problems.push(field_error(
                 "reference",
-                "is empty or longer than 100 bytes",
+                "is empty, longer than 100 bytes, or has control characters",
                 "give the payment's own reference",
             ));
         }

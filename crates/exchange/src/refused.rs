@@ -65,8 +65,10 @@ impl CommandRefused {
 }
 
 fn name_problem(field: &'static str, text: &str) -> Option<FieldError> {
-    (text.trim().is_empty() || text.len() > 200)
-        .then(|| field_error(field, "is empty or longer than 200 bytes", "give a short name"))
+    (text.trim().is_empty() || text.len() > 200 || text.chars().any(char::is_control)).then(|| {
+        let problem = "is empty, longer than 200 bytes, or has control characters";
+        field_error(field, problem, "give a short name")
+    })
 }
 
 fn amount_problem(field: &'static str, amount: Micros, least: i64) -> Option<FieldError> {

@@ -154,6 +154,8 @@ impl<S: Sync> FromRequestParts<S> for Principal {
 pub(crate) enum Policy {
     /// Anyone, without a key.
     Public,
+    /// Whoever knows the secret that is part of the URL; the handler checks it.
+    UrlSecret,
     /// Keys of these roles.
     Roles(&'static [RoleKind]),
 }
@@ -227,7 +229,7 @@ async fn authenticate(
 }
 
 /// What one attacker has at least: an IPv4 address, or a /64 of IPv6.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

@@ -6,6 +6,7 @@
 mod config;
 mod problem;
 mod api_key;
+mod ping_endpoint;
 mod rate;
 mod state;
 mod access;

@@ -7,13 +7,15 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use infra::store::{MAX_PAGE, Page};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::str::FromStr;
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned + Serialize, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -24,33 +26,55 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             ));
         }
         let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
-        // serde would also read a list, field by field in the order they are written in the code.
-        if bytes.trim_ascii_start().starts_with(b"[") {
-            return Err(Problem::field(
-                Kind::Invalid,
-                "body",
-                "is a list",
-                "send an object with named fields",
-            ));
-        }
         let mut reader = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
             let at = error.path().to_string();
             misread(&at, error.inner())
         })?;
         reader.end().map_err(|error| misread(".", &error))?;
+        if bytes.contains(&b'[') {
+            let given = serde_json::from_slice(&bytes).map_err(|error| misread(".", &error))?;
+            check_lists(&given, &value)?;
+        }
         Ok(Self(value))
     }
 }
 
 /// Reads a value from the fields of a JSON object, after the handler has added its own.
-pub(crate) fn from_fields<T: DeserializeOwned>(
-    fields: serde_json::Map<String, serde_json::Value>,
+pub(crate) fn from_fields<T: DeserializeOwned + Serialize>(
+    fields: serde_json::Map<String, Value>,
 ) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(serde_json::Value::Object(fields)).map_err(|error| {
+    let given = Value::Object(fields);
+    let value = serde_path_to_error::deserialize(&given).map_err(|error| {
         let at = error.path().to_string();
         misread(&at, error.inner())
-    })
+    })?;
+    check_lists(&given, &value)?;
+    Ok(value)
+}
+
+/// serde also reads a list where an object is due, field by field in the order they are written in the code. That order is no
+/// promise of the API's, so such a list is refused: it is one that was read as what is written as an object.
+fn check_lists(given: &Value, read: &impl Serialize) -> Result<(), Problem> {
+    let read = serde_json::to_value(read).map_err(|error| Problem::internal(&error))?;
+    let Some(at) = list_for_object(given, &read, "") else { return Ok(()) };
+    let field = if at.is_empty() { "body".to_owned() } else { at };
+    Err(Problem::field(Kind::Invalid, field, "is a list", "send an object with named fields"))
+}
+
+fn list_for_object(given: &Value, read: &Value, at: &str) -> Option<String> {
+    match (given, read) {
+        (Value::Array(_), Value::Object(_)) => Some(at.to_owned()),
+        (Value::Object(given), Value::Object(read)) => given.iter().find_map(|(name, value)| {
+            let at = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+            list_for_object(value, read.get(name)?, &at)
+        }),
+        (Value::Array(given), Value::Array(read)) => {
+            let mut pairs = given.iter().zip(read).enumerate();
+            pairs.find_map(|(index, (given, read))| list_for_object(given, read, &format!("{at}[{index}]")))
+        }
+        _ => None,
+    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -181,6 +205,20 @@ mod tests {
         for (at, message, field, problem, fix) in cases {
             let expected = Problem::field(Kind::Invalid, field, problem, fix);
             assert_eq!(wrong_field(Kind::Invalid, at, message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_no_object_however_deep() {
+        let json = |text: &str| serde_json::from_str::<Value>(text).expect("JSON");
+        let read = json(r#"{"price":{"micros":1},"hours":[{"day":"mon"}],"states":["FL"]}"#);
+        for (given, at) in [
+            (r#"{"price":{"micros":1},"hours":[{"day":"mon"}],"states":["FL"]}"#, None),
+            (r#"[[1],[["mon"]],["FL"]]"#, Some("")),
+            (r#"{"price":[1]}"#, Some("price")),
+            (r#"{"hours":[["mon"]]}"#, Some("hours[0]")),
+        ] {
+            assert_eq!(list_for_object(&json(given), &read, "").as_deref(), at, "{given}");
         }
     }
 

@@ -9,6 +9,7 @@ mod show;
 pub(crate) use load::{Loaded, Sources, load};
 
 use crate::live_bidders::LiveBiddersConfig;
+use exchange::bid::sip_uri::is_sip_uri;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -120,6 +121,12 @@ impl Config {
             let problem = format!("'{address}' is not an IP address and port; write it as 127.0.0.1:8080");
             fault("http.listen", problem);
         }
+        if let Some(host) = &self.http.public_sip_host
+            && !is_sip_uri(&format!("sip:+18005550100@{host}"))
+        {
+            let problem = format!("'{host}' is no host of a SIP URI; write it as sip.example.com:5060");
+            fault("http.public_sip_host", problem);
+        }
         if let Err(error) = self.sip.check() {
             fault(sip_key(&error), format!("cannot be used: {error}"));
         }
@@ -148,6 +155,7 @@ impl Config {
             ("http.requests_per_minute", http.requests_per_minute.into(), 1, 10_000_000),
             ("http.requests_burst", http.requests_burst.into(), 1, 10_000_000),
             ("http.wrong_keys_per_minute", http.wrong_keys_per_minute.into(), 1, 1_000_000),
+            ("http.live_bid_sessions_max", count(http.live_bid_sessions_max), 1, 100_000),
             ("policy.ring_timeout_ms", policy.ring_timeout_ms, 1_000, 180_000),
             ("policy.max_call_s", policy.max_call_s.into(), 1, 86_400),
             ("policy.route_plan_max", policy.route_plan_max.into(), 1, 20),

@@ -9,18 +9,19 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use engine::CommandError;
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::effect::Command;
 use exchange::id::AccountId;
 use exchange::ledger::money::{Currency, Micros};
 use exchange::schedule::ZoneName;
 use infra::store::AccountFilter;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// A new account.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewAccount {
     /// Its id, a UUID of your own: sending the request again then opens no second account. Drawn when absent.
@@ -52,9 +53,9 @@ fn dollars() -> Currency {
     Currency::USD
 }
 
-/// Open an account.
+/// Open an account. Sending the same again, with its id, changes nothing and is answered with 200.
 #[utoipa::path(post, path = "/v1/accounts", tag = "accounts", request_body = NewAccount,
-    responses((status = 201, body = Account)))]
+    responses((status = 201, body = Account), (status = 200, description = "It was open already", body = Account)))]
 pub(crate) async fn open(
     State(gateway): State<Gateway>,
     Body(new): Body<NewAccount>,
@@ -69,9 +70,21 @@ pub(crate) async fn open(
         credit_limit_micros: new.credit_limit_micros,
         opened_at: now(),
     };
-    gateway.engine().command(Command::OpenAccount { account: account.clone() }).await?;
+    let opened = gateway.engine().command(Command::OpenAccount { account: account.clone() }).await;
+    let (status, account) = match opened {
+        Ok(()) => (StatusCode::CREATED, account),
+        Err(CommandError::Conflict(why)) => {
+            let id = account.id;
+            let there = gateway.read(move |reader| reader.account(id)).await?;
+            let is_same =
+                |there: &Account| Account { opened_at: there.opened_at, ..account.clone() } == *there;
+            let there = there.filter(is_same).ok_or_else(|| Problem::new(Kind::Conflict, why))?;
+            (StatusCode::OK, there)
+        }
+        Err(error) => return Err(error.into()),
+    };
     let location = format!("/v1/accounts/{}", account.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(account)))
+    Ok((status, [(header::LOCATION, location)], Json(account)))
 }
 
 /// Which accounts to list.
@@ -132,7 +145,7 @@ pub(super) async fn visible(gateway: &Gateway, role: Role, id: AccountId) -> Res
 }
 
 /// Changes to an account.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AccountChange {
     /// Its new status.

@@ -13,13 +13,13 @@ use axum::response::IntoResponse;
 use exchange::account::AccountKind;
 use exchange::id::AccountId;
 use exchange::time::Timestamp;
-use infra::store::ApiKey;
+use infra::store::{ApiKey, ApiKeyFilter};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 /// A new key.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewApiKey {
     /// For people: who or what uses it.
@@ -67,10 +67,7 @@ pub(crate) async fn create(
     State(gateway): State<Gateway>,
     Body(new): Body<NewApiKey>,
 ) -> Result<impl IntoResponse, Problem> {
-    if new.name.trim().is_empty() || new.name.len() > 200 {
-        let fix = "give a short name";
-        return Err(Problem::field(Kind::Invalid, "name", "is empty or longer than 200 bytes", fix));
-    }
+    check_name(&new.name)?;
     check_account(&gateway, new.role, new.account).await?;
     let text = ApiKeyText::mint().map_err(|error| Problem::internal(&error))?;
     let key = ApiKey {
@@ -84,6 +81,15 @@ pub(crate) async fn create(
     let (row, hash) = (key.clone(), text.secret_hash());
     gateway.write(move |writer| writer.insert_api_key(row, hash)).await?;
     Ok((StatusCode::CREATED, Json(ApiKeyView::new(key, Some(&text)))))
+}
+
+/// A name for people, as commands have it.
+pub(super) fn check_name(name: &str) -> Result<(), Problem> {
+    if name.trim().is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
+        let problem = "is empty, longer than 200 bytes, or has control characters";
+        return Err(Problem::field(Kind::Invalid, "name", problem, "give a short name"));
+    }
+    Ok(())
 }
 
 /// A buyer's or seller's key names an account of that kind, other keys none.
@@ -126,7 +132,7 @@ pub(crate) async fn list(
     Query(query): Query<ApiKeyQuery>,
 ) -> Result<Json<Listed<ApiKeyView>>, Problem> {
     let page = request::page(query.after, query.limit)?;
-    let listing = gateway.read(move |reader| reader.api_keys(&page)).await?;
+    let listing = gateway.read(move |reader| reader.api_keys(&ApiKeyFilter::default(), &page)).await?;
     Ok(Json(Listed::from_store(listing, |key| ApiKeyView::new(key, None))))
 }
 

@@ -68,7 +68,7 @@ async fn balance(gateway: &Gateway, principal: Principal, id: AccountId) -> Resu
 }
 
 /// A payment to book.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Deposit {
     /// How much, in micro-units.

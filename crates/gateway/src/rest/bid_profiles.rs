@@ -14,7 +14,7 @@ use exchange::bid::{BidProfile, BidStatus};
 use exchange::effect::Command;
 use exchange::id::{AccountId, BidProfileId};
 use infra::store::BidProfileFilter;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -94,7 +94,7 @@ async fn visible(gateway: &Gateway, principal: Principal, id: BidProfileId) -> R
 }
 
 /// A bid profile's new status.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StatusChange {
     /// Paused, or active again.

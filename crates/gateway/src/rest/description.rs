@@ -1,8 +1,8 @@
 //! `/openapi.json` (OpenAPI 3.1) and `/docs`, a page that shows it. Both are made from the handlers themselves.
 
 use super::{
-    accounts, api_keys, balances, bid_profiles, calls, cap_groups, deals, events, health, live_bids, pings,
-    receipts, tracking_numbers, trading_rules, transfers,
+    accounts, api_keys, balances, bid_profiles, calls, cap_groups, deals, events, health, live_bids,
+    ping_endpoints, pings, receipts, ringba, tracking_numbers, trading_rules, transfers,
 };
 use crate::access::Policy;
 use crate::problem::ProblemDetails;
@@ -53,6 +53,11 @@ use utoipa::{Modify, OpenApi};
         deals::show,
         live_bids::connect,
         pings::ask,
+        ping_endpoints::create,
+        ping_endpoints::list,
+        ping_endpoints::revoke,
+        ringba::by_get,
+        ringba::by_post,
         calls::list,
         calls::show,
         receipts::show,
@@ -127,6 +132,7 @@ fn operation<'a>(item: &'a mut PathItem, method: &Method) -> Option<&'a mut Oper
 fn audience(policy: Policy) -> String {
     match policy {
         Policy::Public => "Needs no key.".to_owned(),
+        Policy::UrlSecret => "Needs no API key: the id in its path is the secret.".to_owned(),
         Policy::Roles(roles) => {
             let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
             format!("For keys of these roles: {}.", names.join(", "))

@@ -11,8 +11,10 @@ mod description;
 mod events;
 mod health;
 mod live_bids;
+mod ping_endpoints;
 mod pings;
 mod receipts;
+mod ringba;
 mod tracking_numbers;
 mod trading_rules;
 mod transfers;
@@ -60,6 +62,11 @@ fn routes() -> Vec<Route> {
         get("/v1/deals/{id}", EVERYONE, deals::show),
         get("/v1/live-bids", BIDDING, live_bids::connect),
         post("/v1/pings", OFFERING, pings::ask),
+        post("/v1/ping-endpoints", OFFERING, ping_endpoints::create),
+        get("/v1/ping-endpoints", SELLING, ping_endpoints::list),
+        delete("/v1/ping-endpoints/{id}", OFFERING, ping_endpoints::revoke),
+        get("/v1/{env}/{file}", Policy::UrlSecret, ringba::by_get),
+        post("/v1/{env}/{file}", Policy::UrlSecret, ringba::by_post),
         get("/v1/calls", EVERYONE, calls::list),
         get("/v1/calls/{id}", EVERYONE, calls::show),
         get("/v1/calls/{id}/receipt", EVERYONE, receipts::show),

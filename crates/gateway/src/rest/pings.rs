@@ -32,7 +32,7 @@ const EXPIRES_IN_MS_MAX: u64 = 3_600_000;
 const TRUNK: &str = "ping";
 
 /// A call that is to come, as far as it is known.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPing {
     /// The tracking number the call is offered on: your own.

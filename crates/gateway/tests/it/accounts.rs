@@ -44,9 +44,25 @@ async fn a_list_is_no_object() {
 async fn the_same_id_opens_no_second_account() {
     let house = House::open();
     let new = json!({ "id": BUYER, "kind": "buyer", "name": "Acme" });
-    house.ask(Who::Admin, "POST", "/v1/accounts", new.clone()).await.expect(201);
-    let again = house.ask(Who::Admin, "POST", "/v1/accounts", new).await.expect(409);
-    assert_eq!(again.json["type"], "urn:dce:problem:conflict");
+    let opened = house.ask(Who::Admin, "POST", "/v1/accounts", new.clone()).await.expect(201);
+    let again = house.ask(Who::Admin, "POST", "/v1/accounts", new.clone()).await.expect(200);
+    assert_eq!(again.json, opened.json);
+    for (field, value) in [("name", "Acne"), ("kind", "seller"), ("status", "active")] {
+        let mut another = new.clone();
+        another[field] = json!(value);
+        let refused = house.ask(Who::Admin, "POST", "/v1/accounts", another).await.expect(409);
+        assert_eq!(refused.json["type"], "urn:dce:problem:conflict");
+    }
+}
+
+#[tokio::test]
+async fn names_and_references_are_for_people_to_read() {
+    let house = House::furnished().await;
+    let new = json!({ "kind": "buyer", "name": "Acme\u{1b}[2J" });
+    assert_eq!(house.ask(Who::Admin, "POST", "/v1/accounts", new).await.expect(422).fields(), ["name"]);
+    let deposit = json!({ "amount_micros": 1, "reference": "wire\n7" });
+    let path = format!("/v1/accounts/{BUYER}/deposits");
+    assert_eq!(house.ask(Who::Admin, "POST", &path, deposit).await.expect(422).fields(), ["reference"]);
 }
 
 #[tokio::test]

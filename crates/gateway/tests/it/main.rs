@@ -6,6 +6,7 @@ mod accounts;
 mod marketplace;
 mod trading;
 mod pings;
+mod ringba;
 mod live_bids;
 mod receipts;
 mod calls;

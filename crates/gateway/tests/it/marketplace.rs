@@ -99,3 +99,16 @@ async fn a_misspelt_or_missing_field_is_named() {
         assert_eq!(problem.fields(), [field], "{}", problem.text);
     }
 }
+
+#[tokio::test]
+async fn objects_have_named_fields_however_deep_they_are() {
+    let house = House::furnished().await;
+    let mut by_position = bid(BUYER, 30);
+    by_position["conversion"] = json!([90]);
+    let refused = house.ask(Who::Buyer, "POST", "/v1/bid-profiles", by_position.clone()).await.expect(422);
+    assert_eq!(refused.fields(), ["conversion"]);
+    let id = "00000000-0000-0000-0000-0000000000b9";
+    let refused =
+        house.ask(Who::Buyer, "PUT", &format!("/v1/bid-profiles/{id}"), with_id(by_position, id)).await;
+    assert_eq!(refused.expect(422).fields(), ["conversion"]);
+}

@@ -37,6 +37,11 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("GET", "/v1/deals/{id}", "ANBS"),
     ("GET", "/v1/live-bids", "AB"),
     ("POST", "/v1/pings", "AS"),
+    ("POST", "/v1/ping-endpoints", "AS"),
+    ("GET", "/v1/ping-endpoints", "ANS"),
+    ("DELETE", "/v1/ping-endpoints/{id}", "AS"),
+    ("GET", "/v1/{env}/{file}", "P"),
+    ("POST", "/v1/{env}/{file}", "P"),
     ("GET", "/v1/calls", "ANBS"),
     ("GET", "/v1/calls/{id}", "ANBS"),
     ("GET", "/v1/calls/{id}/receipt", "ANBS"),
@@ -54,7 +59,8 @@ async fn every_operation_lets_in_whom_the_matrix_names_and_nobody_else() {
     let house = House::furnished().await;
     for (method, pattern, allowed) in MATRIX {
         let path = pattern.replace("{id}", &BUYER.to_string()).replace("{number}", NUMBER);
-        let path = path.replace("{scope}", "vertical:roofing");
+        let path = path.replace("{scope}", "vertical:roofing").replace("{env}", "production");
+        let path = path.replace("{file}", "00000000000000000000000000000000.json");
         for who in Who::ALL {
             let letter = match who {
                 Who::Nobody => 'P',

@@ -9,7 +9,7 @@ pub use error::StoreError;
 pub use page::{Listing, MAX_PAGE, Page};
 pub use sqlite::read::Reader;
 pub use sqlite::read::accounts::{AccountFilter, Balances};
-pub use sqlite::read::api_keys::ApiKey;
+pub use sqlite::read::api_keys::{ApiKey, ApiKeyFilter};
 pub use sqlite::read::bid_profiles::BidProfileFilter;
 pub use sqlite::read::calls::{CallFilter, CallStage};
 pub use sqlite::read::events::OutboxEvent;

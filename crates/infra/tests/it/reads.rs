@@ -9,8 +9,8 @@ use exchange::effect::Record;
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
 use infra::store::{
-    AccountFilter, ApiKey, Balances, BidProfileFilter, CallFilter, CallStage, Listing, OnDurable, Page,
-    Reader, Store, StoreError, TrackingNumberFilter,
+    AccountFilter, ApiKey, ApiKeyFilter, Balances, BidProfileFilter, CallFilter, CallStage, Listing,
+    OnDurable, Page, Reader, Store, StoreError, TrackingNumberFilter,
 };
 use uuid::Uuid;
 
@@ -99,7 +99,7 @@ fn a_cursor_from_elsewhere_is_refused() {
         reader.bid_profiles(&BidProfileFilter::default(), &page).err(),
         reader.calls(&CallFilter::default(), &page).err(),
         reader.transfers_of_account(account_id(1), &page).err(),
-        reader.api_keys(&page).err(),
+        reader.api_keys(&ApiKeyFilter::default(), &page).err(),
     ];
     for refusal in refusals {
         assert!(matches!(refusal, Some(StoreError::BadCursor { cursor }) if cursor == "elsewhere"));
@@ -286,7 +286,7 @@ fn api_keys_are_found_by_the_hash_of_their_secret_until_revoked() {
     store.writer().revoke_api_key(two.id, at(6)).expect("there");
     assert_eq!(reader.api_key_by_hash(&[2; 32]).expect("readable"), None);
     let revoked = ApiKey { revoked_at: Some(at(5)), ..two };
-    assert_eq!(all(1, |page| reader.api_keys(page)), [one, revoked]);
+    assert_eq!(all(1, |page| reader.api_keys(&ApiKeyFilter::default(), page)), [one, revoked]);
 }
 
 #[test]

@@ -25,6 +25,15 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// Which keys are wanted; an absent field takes any.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ApiKeyFilter {
+    /// Those of this account.
+    pub account: Option<AccountId>,
+    /// Those whose role begins like this.
+    pub role_prefix: Option<&'static str>,
+}
+
 const SELECT: &str = "SELECT id, name, role, account, created_at, revoked_at FROM api_keys";
 
 impl Reader {
@@ -48,10 +57,13 @@ impl Reader {
     }
 
     /// API keys, revoked ones too, in the order of their ids.
-    pub fn api_keys(&self, page: &Page) -> Result<Listing<ApiKey>, StoreError> {
+    pub fn api_keys(&self, filter: &ApiKeyFilter, page: &Page) -> Result<Listing<ApiKey>, StoreError> {
         let after = page.cursor(|text| text.parse::<Uuid>().ok())?;
-        let (sql, mut values) =
-            Conditions::default().when("id > ?", after.map(blob)).query(SELECT, "ORDER BY id LIMIT ?");
+        let (sql, mut values) = Conditions::default()
+            .when("id > ?", after.map(blob))
+            .when("account = ?", filter.account.map(|account| blob(account.0)))
+            .when("instr(role, ?) = 1", filter.role_prefix.map(str::to_owned))
+            .query(SELECT, "ORDER BY id LIMIT ?");
         values.push(page.rows().into());
         let items = self.with(|connection| {
             let mut statement = connection.prepare_cached(&sql)?;
