@@ -1,6 +1,6 @@
 //! The index over standing bids: per vertical a [`Board`], best first, so the first matches found are the best ones.
 
-use crate::auction::board::{Board, Dimension, Filters, Rank};
+use crate::auction::board::{Board, Dimension, Filters, Query, Rank};
 use crate::auction::buckets::Buckets;
 use crate::auction::buyers::Buyers;
 use crate::auction::matching::{CallFacts, Market, Offer, Refusal, Refusals, WallClocks, ZoneClock, offer};
@@ -48,7 +48,7 @@ pub struct BidIndex {
     /// By slot as well.
     terms: Vec<Terms>,
     slot_by_id: FastMap<BidProfileId, usize>,
-    boards: HashMap<String, Board, foldhash::fast::RandomState>,
+    boards: FastMap<String, Board>,
     live_by_vertical: HashMap<String, Vec<usize>>,
     slots_by_buyer: FastMap<AccountId, Vec<usize>>,
     /// Cleared and filled again for each bid that is placed.
@@ -67,6 +67,8 @@ pub struct Found {
     pub refused: Refusals,
     /// Where the search stopped; absent when it went to the end.
     pub stopped_at: Option<Rank>,
+    /// What was asked of the board.
+    query: Query,
 }
 
 /// How many bids a search passed over, by the first reason of each.
@@ -157,11 +159,12 @@ impl BidIndex {
     /// The best `wanted` bids for a call. Looks from the highest price down and stops when nothing further down can be better
     /// than what it has.
     pub fn search(&self, call: &CallFacts, market: &Market, wanted: usize) -> Found {
+        let Some(board) = self.boards.get(call.vertical) else { return Found::default() };
+        let query = self.buckets.query(call);
         let mut found = Found { offers: Vec::with_capacity(wanted.min(64) + 1), ..Found::default() };
-        let Some(board) = self.boards.get(call.vertical) else { return found };
         let clocks = self.clocks(market.now);
         let mut ranks: Vec<Rank> = Vec::with_capacity(wanted.min(64) + 1);
-        board.walk(&self.buckets.query(call), |slot, listed| {
+        board.walk(&query, |slot, listed| {
             let worst = ranks.get(wanted - 1);
             if worst.is_some_and(|worst| listed > *worst) {
                 found.stopped_at = worst.copied();
@@ -184,6 +187,7 @@ impl BidIndex {
             }
             ControlFlow::Continue(())
         });
+        found.query = query;
         found
     }
 
@@ -191,7 +195,7 @@ impl BidIndex {
     pub fn considered(&self, call: &CallFacts, found: &Found) -> Considered {
         let mut considered = Considered { bids: 0, refused: found.refused };
         let Some(board) = self.boards.get(call.vertical) else { return considered };
-        let tally = board.tally(&self.buckets.query(call), found.stopped_at, TALLY_MAX);
+        let tally = board.tally(&found.query, found.stopped_at, TALLY_MAX);
         considered.bids = tally.looked_at;
         let by_dimension = Dimension::ALL.into_iter().zip(tally.refused);
         let by_dimension = by_dimension.map(|(dimension, count)| (refusal_by(dimension), count));

@@ -3,7 +3,7 @@
 use super::decision::decide;
 use super::effects::Effects;
 use super::effects::count;
-use super::ending::end;
+use super::ending::{end, turn_away};
 use super::keep;
 use crate::auction::matching::{CallFacts, standing_refusal};
 use crate::bid::live::{BidRequest, LiveAnswer, LiveSaid, NoLiveBid};
@@ -58,7 +58,7 @@ pub(super) fn auction(
 }
 
 /// What each live bidder that wants the call, and could take it, is asked.
-pub(super) fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> Vec<BidRequest> {
+fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> Vec<BidRequest> {
     let market = book.market(now);
     let clocks = book.bids.clocks(now);
     let mut asked = Vec::new();
@@ -137,12 +137,7 @@ pub(super) fn while_bidding(
             return;
         }
         Input::ShutDown | Input::Recovered { .. } => {
-            out.refuse(&call, PingRejection::Stopping);
-            let is_ping = call.is_ping;
-            end(call, Outcome::Interrupted, out);
-            if !is_ping {
-                out.act(Action::EndCall { reason: EndReason::Stopping });
-            }
+            turn_away(call, Outcome::Interrupted, PingRejection::Stopping, EndReason::Stopping, out);
             return;
         }
         _ => {}

@@ -1,7 +1,7 @@
 //! The decision: the auction is held, told, and acted on.
 
 use super::effects::{Effects, count};
-use super::ending::end;
+use super::ending::turn_away;
 use super::reservation::reserve;
 use super::ringing::ring_next;
 use crate::auction::contest::{Contest, hold};
@@ -33,9 +33,7 @@ pub(super) fn decide(
     let Some(facts) = book.facts(&call, &deals) else {
         // Numbers and accounts are never removed; a call without them is a call nobody can be paid for.
         out.receipt(screening, None);
-        out.refuse(&call, PingRejection::UnknownNumber);
-        end(call, Outcome::NoBidder, out);
-        out.act(Action::EndCall { reason: EndReason::NoBidder });
+        turn_away(call, Outcome::NoBidder, PingRejection::UnknownNumber, EndReason::NoBidder, out);
         return;
     };
     let contest = hold(&book.bids, &facts, &book.market(out.now), answers, again, places);
@@ -69,7 +67,7 @@ pub(super) fn decide(
     }
 }
 
-pub(super) fn tell_decision(receipt: &AuctionReceipt, plan: &[Planned], out: &mut Effects) {
+fn tell_decision(receipt: &AuctionReceipt, plan: &[Planned], out: &mut Effects) {
     let winner = plan.first();
     let ranked = winner.and_then(|winner| receipt.ranking.iter().find(|ranked| ranked.bid == winner.bid));
     out.tell(Fact::AuctionCompleted {
@@ -86,10 +84,5 @@ pub(super) fn tell_decision(receipt: &AuctionReceipt, plan: &[Planned], out: &mu
 
 pub(super) fn no_bidder(call: Call, closest: Option<Refusal>, out: &mut Effects) {
     let rejection = closest.map_or(PingRejection::NoBidder, |closest| PingRejection::NoMatch { closest });
-    out.refuse(&call, rejection);
-    let is_ping = call.is_ping;
-    end(call, Outcome::NoBidder, out);
-    if !is_ping {
-        out.act(Action::EndCall { reason: EndReason::NoBidder });
-    }
+    turn_away(call, Outcome::NoBidder, rejection, EndReason::NoBidder, out);
 }

@@ -1,13 +1,14 @@
 //! How calls end: given up, moved on, or settled.
 
 use super::effects::Effects;
-use super::ringing::ring_next;
+use super::ringing::ring_after;
 use crate::book::Book;
-use crate::call::{Attempt, Call, CallState, EndedBy, FailedAttempt, FailureCause, Outcome, Planned};
+use crate::call::{Attempt, Call, CallState, EndedBy, FailureCause, Outcome, Planned};
 use crate::effect::{Action, Effect, EndReason, Record};
 use crate::event::Fact;
 use crate::ledger::money::Micros;
 use crate::ledger::settle;
+use crate::ping::PingRejection;
 use crate::recent_calls::RecentCall;
 use crate::time::Timestamp;
 use crate::track_record::{Ending, TrackRecord};
@@ -37,19 +38,26 @@ pub(super) fn recover(
     out: &mut Effects,
 ) {
     note_end(book, &call, attempt, connected_ms, false, EndedBy::Target, out);
-    let mut call = call;
     finish(book, attempt, None, out);
     out.book(book, settle::release(&call, attempt, out.now));
     let cause = FailureCause::HungUpEarly { connected_ms };
-    out.tell(Fact::CallAttemptFailed { attempt: attempt.number, bid: attempt.bid, failure: cause });
-    call.failed_attempts.push(FailedAttempt {
-        number: attempt.number,
-        bid: attempt.bid,
-        buyer: attempt.buyer,
-        cause,
-        failed_at: out.now,
-    });
-    ring_next(book, call, attempt.number + 1, fallbacks, recoveries, out);
+    ring_after(book, call, attempt, fallbacks, recoveries, cause, out);
+}
+
+/// A call that nobody is rung for ends; a ping is answered, and has no legs to end.
+pub(super) fn turn_away(
+    call: Call,
+    outcome: Outcome,
+    rejection: PingRejection,
+    reason: EndReason,
+    out: &mut Effects,
+) {
+    let is_ping = call.is_ping;
+    out.refuse(&call, rejection);
+    end(call, outcome, out);
+    if !is_ping {
+        out.act(Action::EndCall { reason });
+    }
 }
 
 /// The call, or its reservation, ends before anybody answered: nobody pays.
@@ -120,7 +128,7 @@ pub(super) fn hang_up(
 }
 
 /// What the trading rules know of this caller, this buyer and this seller.
-pub(super) fn duplicate(book: &Book, call: &Call, attempt: &Attempt, now: Timestamp) -> settle::Duplicate {
+fn duplicate(book: &Book, call: &Call, attempt: &Attempt, now: Timestamp) -> settle::Duplicate {
     let windows = book.rules(call).duplicates;
     let Some(caller) = call.caller.number() else { return settle::Duplicate::No };
     let charged = book.recent_calls.latest(caller, windows.charge_window_s, now, |recent| {
@@ -137,7 +145,7 @@ pub(super) fn duplicate(book: &Book, call: &Call, attempt: &Attempt, now: Timest
 }
 
 /// Puts the end of a connected call on the records of its bid and its seller.
-pub(super) fn note_end(
+fn note_end(
     book: &mut Book,
     call: &Call,
     attempt: &Attempt,
@@ -157,7 +165,7 @@ pub(super) fn note_end(
 }
 
 /// Ends the use of a connected target: its money becomes what was charged.
-pub(super) fn finish(book: &mut Book, attempt: &Attempt, charge: Option<Micros>, out: &mut Effects) {
+fn finish(book: &mut Book, attempt: &Attempt, charge: Option<Micros>, out: &mut Effects) {
     if let Some(slot) = book.bids.slot(attempt.bid) {
         book.usages.finish(slot, &attempt.counted, attempt.hold_micros, charge);
         out.usage(book, slot, attempt);

@@ -32,7 +32,7 @@ use crate::ping::PingRejection;
 use crate::time::Timestamp;
 use bidding::{Asking, auction, while_bidding};
 use effects::count;
-use ending::{end, give_up, hang_up, is_early, recover};
+use ending::{give_up, hang_up, is_early, recover, turn_away};
 use reservation::{ping, redeem};
 use ringing::{Ringing, while_ringing};
 
@@ -183,12 +183,9 @@ fn screen_out(call: Call, screening: Vec<Check>, refused: &Check, out: &mut Effe
         citation: refused.citation.to_string(),
     });
     out.receipt(screening, None);
-    out.refuse(&call, PingRejection::ScreenedOut { rule: rule.clone() });
-    let is_ping = call.is_ping;
-    end(call, Outcome::ScreenedOut { rule: rule.clone() }, out);
-    if !is_ping {
-        out.act(Action::EndCall { reason: EndReason::ScreenedOut { rule } });
-    }
+    let outcome = Outcome::ScreenedOut { rule: rule.clone() };
+    let rejection = PingRejection::ScreenedOut { rule: rule.clone() };
+    turn_away(call, outcome, rejection, EndReason::ScreenedOut { rule }, out);
 }
 
 fn keep(book: &mut Book, call: Call, state: CallState) {

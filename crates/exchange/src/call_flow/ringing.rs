@@ -151,9 +151,9 @@ pub(super) fn connect(
 }
 
 /// The target will not take the call: release it, ring the next.
-pub(super) fn fall_back(
+fn fall_back(
     book: &mut Book,
-    mut call: Call,
+    call: Call,
     attempt: &Attempt,
     fallbacks: Vec<Planned>,
     recoveries: u8,
@@ -162,6 +162,19 @@ pub(super) fn fall_back(
 ) {
     note_failure(book, &call, attempt, cause, out);
     release(book, &call, attempt, out);
+    ring_after(book, call, attempt, fallbacks, recoveries, cause, out);
+}
+
+/// An attempt failed and holds nothing any more: tells so, and rings the next.
+pub(super) fn ring_after(
+    book: &mut Book,
+    mut call: Call,
+    attempt: &Attempt,
+    fallbacks: Vec<Planned>,
+    recoveries: u8,
+    cause: FailureCause,
+    out: &mut Effects,
+) {
     out.tell(Fact::CallAttemptFailed { attempt: attempt.number, bid: attempt.bid, failure: cause });
     call.failed_attempts.push(FailedAttempt {
         number: attempt.number,
@@ -174,13 +187,7 @@ pub(super) fn fall_back(
 }
 
 /// Puts a failure on the bid's record; a target that lets calls ring out is given a rest.
-pub(super) fn note_failure(
-    book: &mut Book,
-    call: &Call,
-    attempt: &Attempt,
-    cause: FailureCause,
-    out: &mut Effects,
-) {
+fn note_failure(book: &mut Book, call: &Call, attempt: &Attempt, cause: FailureCause, out: &mut Effects) {
     let protection = book.rules(call).protection;
     let Some(slot) = book.bids.slot(attempt.bid) else { return };
     let rings_out = matches!(cause, FailureCause::RingTimeout | FailureCause::Unreachable);
