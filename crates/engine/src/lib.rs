@@ -12,5 +12,5 @@ mod runner;
 pub use handle::{CommandError, Engine, EngineStatus, Overloaded};
 pub use live_bidders::{BidderConnection, BidderMessage, LiveBidders};
 pub use owner::{Decided, Owner, Recovery};
-pub use partners::rtb::{OwnNotice, OwnRequest};
+pub use partners::rtb::{Caller, OwnNotice, OwnRequest};
 pub use runner::{EngineConfig, EngineThread, StartError, start};

@@ -2,6 +2,7 @@
 //! too many at once or too long a wait become problems too.
 
 use crate::config::BODY_BYTES_MAX;
+use crate::grpc::status;
 use crate::problem::{Kind, Problem, REQUEST_ID};
 use crate::state::Gateway;
 use axum::Router;
@@ -57,13 +58,15 @@ async fn bound(State(gateway): State<Gateway>, request: Request, next: Next) -> 
 /// Gives the request an id, logs and counts it. The path is logged as its pattern: a real one may hold a phone number.
 async fn observe(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
+    let is_grpc = status::is_grpc(request.headers());
     let method = request.method().clone();
     let path = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", %id, %method, %path);
     let started = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        response = with_request_id(&problem, &response, &id);
+        let rendered = if is_grpc { status::response(&problem) } else { problem.render(Some(&id)) };
+        response = with_headers_of(rendered, &response);
     }
     let status = response.status().as_u16();
     let took = started.elapsed();
@@ -80,15 +83,14 @@ async fn observe(request: Request, next: Next) -> Response {
     response
 }
 
-/// Renders a problem again with the request's id, keeping the headers other layers have added.
-fn with_request_id(problem: &Problem, answered: &Response, id: &str) -> Response {
-    let mut response = problem.render(Some(id));
+/// A problem rendered again, with the headers that other layers have added.
+fn with_headers_of(mut rendered: Response, answered: &Response) -> Response {
     for (name, value) in answered.headers() {
-        if name != header::CONTENT_LENGTH {
-            response.headers_mut().insert(name, value.clone());
+        if !matches!(*name, header::CONTENT_LENGTH | header::CONTENT_TYPE) {
+            rendered.headers_mut().insert(name, value.clone());
         }
     }
-    response
+    rendered
 }
 
 /// The caller's own id for the request when it is harmless, else a new one.

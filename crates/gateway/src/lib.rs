@@ -1,4 +1,4 @@
-//! The HTTP API: turns requests into commands for the engine and reads from the store, and shows each role what it may see.
+//! The API, over HTTP and gRPC: turns requests into commands for the engine and reads from the store, and shows each role what it may see.
 //!
 //! A read goes `rest/<resource>` -> store, a change goes `rest/<resource>` -> engine; there is nothing in between.
 //! Absent on purpose: decisions (they are `exchange`'s), SQL (`infra`'s), telephony.
@@ -15,11 +15,13 @@ mod route;
 mod layers;
 mod live_bids;
 mod rest;
+mod grpc;
 mod server;
 
 pub use access::RoleKind;
 pub use api_key::{ApiKeyText, NoRandomness, NotAnApiKey};
 pub use config::{BODY_BYTES_MAX, HttpConfig};
+pub use grpc::dce_v1;
 pub use rest::openapi;
 pub use server::{HttpServer, ServerError, router, start};
 pub use state::{Dependencies, Probe};

@@ -173,6 +173,16 @@ impl Problem {
         Self { retry_after_s: Some(retry_after_s), ..self }
     }
 
+    /// What kind it is.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// When to try again, in seconds from now.
+    pub(crate) fn retry_after_s(&self) -> Option<u64> {
+        self.retry_after_s
+    }
+
     /// This case, in words, with the fix.
     pub(crate) fn detail(&self) -> &str {
         &self.detail

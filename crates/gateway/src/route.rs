@@ -3,10 +3,14 @@
 use crate::access::{Policy, guard};
 use crate::state::Gateway;
 use axum::Router;
+use axum::extract::Request;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::response::IntoResponse;
+use axum::routing::{MethodFilter, MethodRouter, on, post_service};
+use std::convert::Infallible;
+use tower_service::Service;
 
 /// One operation of the API.
 pub(crate) struct Route {
@@ -34,6 +38,18 @@ verb!(post, POST);
 verb!(put, PUT);
 verb!(patch, PATCH);
 verb!(delete, DELETE);
+
+/// A service of gRPC's, whose methods are all POST.
+pub(crate) fn service<S>(path: &'static str, policy: Policy, service: S) -> Route
+where
+    S: Service<Request, Error = Infallible, Response: IntoResponse, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    Route { method: Method::POST, path, policy, handler: post_service(service) }
+}
 
 /// The routes, each behind its guard.
 pub(crate) fn router(gateway: &Gateway, routes: Vec<Route>) -> Router<Gateway> {

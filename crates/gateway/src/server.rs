@@ -2,26 +2,42 @@
 
 use crate::config::HttpConfig;
 use crate::state::{Dependencies, Gateway};
-use crate::{layers, rest};
+use crate::{grpc, layers, rest};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tower_service::Service;
 
-/// How long a client may take to send a request's head.
+/// How long a client may take to send a request's head, and after connecting, the first one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often an HTTP/2 connection is asked whether it is still there, and how long it may take to say so.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Requests one HTTP/2 connection may have open.
+const STREAMS_MAX: u32 = 64;
+
+/// The largest head of an HTTP/2 request, in bytes.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+
+/// What waits to be sent on one HTTP/2 stream, in bytes.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
+/// What a client may send ahead of being read, in bytes: on one HTTP/2 stream, and on all of a connection.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
 
 /// How long requests in progress may take when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -70,7 +86,7 @@ pub fn router(config: &HttpConfig, dependencies: Dependencies) -> Router {
 }
 
 fn routes(gateway: &Gateway) -> Router {
-    layers::around(rest::router(gateway), gateway)
+    layers::around(rest::router(gateway).merge(grpc::router(gateway)), gateway)
 }
 
 /// Binds every address, then serves the API on all of them.
@@ -157,25 +173,49 @@ async fn serve(
     permit: OwnedSemaphorePermit,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let begun = Arc::new(Notify::new());
+    let first_request = Arc::clone(&begun);
     let answer = service_fn(move |mut request: Request<Incoming>| {
+        begun.notify_one();
         request.extensions_mut().insert(ConnectInfo(from));
         router.clone().call(request.map(Body::new))
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), answer)
-        .with_upgrades();
-    let mut connection = pin!(connection);
+    let protocols = protocols();
+    let mut connection = pin!(protocols.serve_connection_with_upgrades(TokioIo::new(stream), answer));
     // A connection that breaks off is the client's business. One that was upgraded goes on by itself.
     tokio::select! {
         _ = connection.as_mut() => {}
+        () = silence(&first_request) => {}
         () = stop_of(&mut stopping) => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
     }
     drop(permit);
+}
+
+/// HTTP/1.1 and, for those who begin with its preface, HTTP/2 (RFC 9113 section 3.3: prior knowledge). What each may cost is bounded.
+fn protocols() -> auto::Builder<TokioExecutor> {
+    let mut protocols = auto::Builder::new(TokioExecutor::new());
+    protocols.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    protocols
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    protocols
+}
+
+/// Ends when a connection has had its time to send a first request, and has not.
+async fn silence(first_request: &Notify) {
+    if tokio::time::timeout(HEAD_TIMEOUT, first_request.notified()).await.is_ok() {
+        std::future::pending().await
+    }
 }
 
 /// Waits until the server stops.

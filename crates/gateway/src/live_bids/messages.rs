@@ -1,26 +1,27 @@
-//! What is said over a session: JSON texts with a `type`. Requests and notices have the shape that bidders over HTTP know.
+//! What is said over a session, whatever it is written in: `json` and `grpc::messages` are its two encodings.
 
 use crate::problem::{FieldProblem, Kind, Problem};
-use crate::request::misread;
 use engine::{OwnNotice, OwnRequest};
 use exchange::bid::Destination;
 use exchange::bid::live::{LiveSaid, NoLiveBid};
 use exchange::bid::sip_uri::is_sip_uri;
 use exchange::id::{BidProfileId, CallId};
 use exchange::ledger::money::Micros;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
+
+/// The longest message a bidder may send, in bytes.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// The longest buffer a bidder may ask for, in seconds, as in bid profiles.
 const MIN_CONNECTED_S_MAX: u32 = 86_400;
 
-/// What a bidder is told.
+/// What a bidder is told. As JSON it is an object with a `type`.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum ToBidder<'a> {
+pub(crate) enum ToBidder<'a> {
     /// Which bid profiles calls are offered to over this session: at its beginning, and when that changes.
     Bids { bids: &'a [BidProfileId] },
-    /// A call to bid for.
+    /// A call to bid for. Requests and notices have the shape that bidders over HTTP know.
     BidRequest(OwnRequest<'a>),
     /// How an auction ended.
     Notice(OwnNotice),
@@ -28,73 +29,45 @@ pub(super) enum ToBidder<'a> {
     Error { detail: &'a str, errors: &'a [FieldProblem] },
 }
 
-/// What a bidder says.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Said {
-    r#type: Verb,
+/// An answer to a bid request. Whether it was asked for, and whether it is within bounds, is still to be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
     /// The request's `id`.
-    call: CallId,
-    bid: BidProfileId,
-    /// In units of the currency: `"12.50"`, or a number.
-    #[serde(default)]
-    price: Option<Value>,
-    #[serde(default)]
-    min_connected_s: Option<u32>,
-    #[serde(default)]
-    sip_uri: Option<String>,
+    pub(crate) call: CallId,
+    pub(crate) bid: BidProfileId,
+    /// Absent when it does not bid.
+    pub(crate) offer: Option<Offer>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Verb {
-    Bid,
-    NoBid,
-}
-
-/// An answer that can be read; whether it was asked for, and its price, is still to be seen.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) call: CallId,
-    pub(super) bid: BidProfileId,
-    said: Said,
+/// A bid as it was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub(crate) price_micros: Micros,
+    /// What the price's field is called in the encoding.
+    pub(crate) price_field: &'static str,
+    pub(crate) min_connected_s: Option<u32>,
+    pub(crate) sip_uri: Option<String>,
 }
 
 /// A message that cannot be read, and the request it was meant for, if that can be told.
 #[derive(Debug)]
-pub(super) struct Misread {
-    pub(super) problem: Problem,
-    pub(super) meant: Option<(CallId, BidProfileId)>,
-}
-
-/// Reads a message.
-pub(super) fn read(text: &str) -> Result<Answer, Misread> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let said: Result<Said, _> = serde_path_to_error::deserialize(&mut reader);
-    let said = said.map_err(|error| misread(&error.path().to_string(), error.inner()));
-    match said.and_then(|said| reader.end().map(|()| said).map_err(|error| misread(".", &error))) {
-        Ok(said) => Ok(Answer { call: said.call, bid: said.bid, said }),
-        Err(problem) => Err(Misread { problem, meant: meant(text) }),
-    }
-}
-
-fn meant(text: &str) -> Option<(CallId, BidProfileId)> {
-    let value: Value = serde_json::from_str(text).ok()?;
-    let id = |field: &str| value.get(field)?.as_str();
-    Some((id("call")?.parse().ok()?, id("bid")?.parse().ok()?))
+pub(crate) struct Misread {
+    pub(crate) problem: Problem,
+    pub(crate) meant: Option<(CallId, BidProfileId)>,
 }
 
 impl Answer {
     /// What it says, if it is within bounds.
     pub(super) fn said(self, most_micros: Micros) -> Result<LiveSaid, Problem> {
-        let Said { r#type, price, min_connected_s, sip_uri, .. } = self.said;
-        if r#type == Verb::NoBid {
+        let Some(Offer { price_micros, price_field, min_connected_s, sip_uri }) = self.offer else {
             return Ok(LiveSaid::Nothing { reason: NoLiveBid::Declined });
+        };
+        if price_micros < Micros::ZERO {
+            return Err(invalid(price_field, "is below 0", "bid at least 0, or do not bid"));
         }
-        let price_micros = price_micros(price)?;
         if price_micros > most_micros {
             let problem = format!("is above {most_micros}, the most this bid profile may offer");
-            return Err(invalid("price", problem, "bid at most that, or raise the bid profile's price"));
+            return Err(invalid(price_field, problem, "bid at most that, or raise the bid profile's price"));
         }
         if min_connected_s.is_some_and(|seconds| seconds > MIN_CONNECTED_S_MAX) {
             return Err(invalid("min_connected_s", "is above 86400", "give seconds"));
@@ -107,92 +80,7 @@ impl Answer {
     }
 }
 
-fn price_micros(price: Option<Value>) -> Result<Micros, Problem> {
-    let text = match price {
-        Some(Value::String(text)) => text,
-        Some(Value::Number(number)) => number.to_string(),
-        Some(_) => return Err(invalid("price", "is neither text nor number", "write it as \"12.50\"")),
-        None => return Err(invalid("price", "is missing", "add it, or send no_bid")),
-    };
-    let price = text.parse().ok().filter(|price| *price >= Micros::ZERO);
-    price.ok_or_else(|| invalid("price", "is not an amount of at least 0", "write it as \"12.50\""))
-}
-
-fn invalid(field: &str, problem: impl Into<String>, fix: &str) -> Problem {
+/// A field that cannot be used.
+pub(crate) fn invalid(field: &str, problem: impl Into<String>, fix: &str) -> Problem {
     Problem::field(Kind::Invalid, field, problem, fix)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CALL: &str = "00000000-0000-0000-0000-0000000000c1";
-    const BID: &str = "00000000-0000-0000-0000-0000000000b1";
-
-    fn with(fields: &str) -> String {
-        format!(r#"{{"call":"{CALL}","bid":"{BID}",{fields}}}"#)
-    }
-
-    fn said(fields: &str) -> Result<LiveSaid, Problem> {
-        let answer = read(&with(fields)).map_err(|misread| misread.problem)?;
-        answer.said(Micros::units(50))
-    }
-
-    #[test]
-    fn bids_are_exact_and_may_bring_their_own_target() {
-        let bid = |price_micros, min_connected_s, uri: Option<&str>| LiveSaid::Bid {
-            price_micros: Micros(price_micros),
-            min_connected_s,
-            destination: uri.map(Destination::of),
-        };
-        let uri = "sip:agent@203.0.113.7:5060";
-        for (fields, expected) in [
-            (r#""type":"bid","price":"12.50""#.to_owned(), bid(12_500_000, None, None)),
-            (r#""type":"bid","price":12.34"#.to_owned(), bid(12_340_000, None, None)),
-            (r#""type":"bid","price":0"#.to_owned(), bid(0, None, None)),
-            (r#""type":"bid","price":"50""#.to_owned(), bid(50_000_000, None, None)),
-            (
-                format!(r#""type":"bid","price":"1","min_connected_s":90,"sip_uri":"{uri}""#),
-                bid(1_000_000, Some(90), Some(uri)),
-            ),
-            (r#""type":"no_bid""#.to_owned(), LiveSaid::Nothing { reason: NoLiveBid::Declined }),
-        ] {
-            assert_eq!(said(&fields), Ok(expected), "{fields}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_used_names_the_field() {
-        for (fields, field) in [
-            (r#""price":"1""#, "type"),
-            (r#""type":"offer","price":"1""#, "type"),
-            (r#""type":"bid""#, "price"),
-            (r#""type":"bid","price":"50.000001""#, "price"),
-            (r#""type":"bid","price":"-1""#, "price"),
-            (r#""type":"bid","price":"$5""#, "price"),
-            (r#""type":"bid","price":0.0000001"#, "price"),
-            (r#""type":"bid","price":["5"]"#, "price"),
-            (r#""type":"bid","price":"1","min_connected_s":86401"#, "min_connected_s"),
-            (r#""type":"bid","price":"1","min_connected_s":-1"#, "min_connected_s"),
-            (r#""type":"bid","price":"1","sip_uri":"tel:+1""#, "sip_uri"),
-            (r#""type":"bid","price":"1","prize":"1""#, "prize"),
-        ] {
-            let problem = said(fields).expect_err(fields);
-            assert_eq!(problem.errors()[0].field, field, "{fields}");
-        }
-    }
-
-    #[test]
-    fn a_message_that_cannot_be_read_may_still_say_what_it_was_about() {
-        let known = (CALL.parse().expect("an id"), BID.parse().expect("an id"));
-        for (text, meant) in [
-            (with(r#""type":"bid","price":"1","prize":"1""#), Some(known)),
-            (format!(r#"{{"call":"{CALL}","bid":"me","type":"no_bid"}}"#), None),
-            (format!(r#"["{CALL}","{BID}"]"#), None),
-            ("{".to_owned(), None),
-            (String::new(), None),
-        ] {
-            assert_eq!(read(&text).expect_err("unreadable").meant, meant, "{text}");
-        }
-    }
 }

@@ -1,12 +1,14 @@
 //! One session: offers calls to a connected bidder and takes its bids.
 
 use super::asked::Asked;
-use super::messages::{self, Misread, ToBidder};
+use super::line::{End, Heard, Line};
+use super::messages::{Answer, Misread, ToBidder};
 use super::sessions::{BidChange, Place};
+use crate::access::Principal;
 use crate::problem::{Kind, Problem};
 use crate::state::Gateway;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use engine::{BidderConnection, BidderMessage, OwnNotice};
+use exchange::account::AccountKind;
 use exchange::bid::BidProfile;
 use exchange::bid::live::{BidRequest, LiveAnswer, LiveSaid, LiveVia, NoLiveBid};
 use exchange::effect::Input;
@@ -20,8 +22,6 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 use uuid::Uuid;
 
-/// The longest message a bidder may send, in bytes.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// How often a bidder is asked for a sign of life, and its key and bid profiles are looked up again.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// A bidder that is silent for so long is gone.
@@ -32,17 +32,6 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 const FAULTS_MAX: u32 = 100;
 /// Pages of bid profiles that are read: buyers with more than these are served by the first ones.
 const PAGES_MAX: u32 = 50;
-
-/// Why a session ends, for its bidder.
-type End = (u16, &'static str);
-
-const NO_ANSWER: End = (close_code::POLICY, "no sign of life for a minute");
-const TOO_SLOW: End = (close_code::POLICY, "messages are not taken");
-const TOO_MANY_FAULTS: End = (close_code::POLICY, "too many messages that cannot be used");
-const REVOKED: End = (close_code::POLICY, "the API key is revoked");
-const STOPPING: End = (close_code::AWAY, "the exchange is stopping; connect again when it is back");
-const BIDDER_LEFT: End = (close_code::NORMAL, "");
-const INTERNAL: End = (close_code::ERROR, "a defect of the exchange; connect again");
 
 /// What the store says of a session; `None` when its key is revoked.
 type LookedUp = Result<Option<Vec<BidProfileId>>, StoreError>;
@@ -55,7 +44,7 @@ pub(crate) struct Session {
     connection: BidderConnection,
     asked: Asked,
     faults: u32,
-    heard_at: Instant,
+    heard_at: tokio::time::Instant,
     /// Heard from before the bid profiles are first read, so that none is missed.
     changes: broadcast::Receiver<BidChange>,
     /// Reads what may have changed, while calls are offered on.
@@ -67,7 +56,7 @@ pub(crate) struct Session {
 /// What can happen to a session.
 enum Event {
     ToBidder(Option<BidderMessage>),
-    FromBidder(Option<Result<Message, axum::Error>>),
+    FromBidder(Heard),
     Changed(Result<BidChange, RecvError>),
     LookedUp(Result<LookedUp, JoinError>),
     KeepAlive,
@@ -75,24 +64,39 @@ enum Event {
 }
 
 impl Session {
-    /// A session for the bid profiles of `buyer` that are asked over a connection. Calls are offered to it from now on.
+    /// A session for the bid profiles of a buyer that are asked over a connection. Calls are offered to it from now on. `asked` is
+    /// the buyer that `field` of the request names: a buyer's own key may leave it out.
     pub(crate) async fn open(
         gateway: Gateway,
-        buyer: AccountId,
-        key: Uuid,
-        place: Place,
+        principal: Principal,
+        asked: Option<AccountId>,
+        field: &'static str,
     ) -> Result<Self, Problem> {
+        let Some(buyer) = principal.confined_to(asked, field)? else {
+            let fix = "name the buyer to bid for";
+            return Err(Problem::field(Kind::MalformedRequest, field, "is missing", fix));
+        };
+        let account = gateway.read(move |reader| reader.account(buyer)).await?;
+        if !account.is_some_and(|account| account.kind == AccountKind::Buyer) {
+            return Err(Problem::field(
+                Kind::MalformedRequest,
+                field,
+                "is no buyer's account",
+                "check the id",
+            ));
+        }
+        let place = gateway.sessions().open(principal.key)?;
         let changes = gateway.sessions().changes();
         let bids = gateway.read(move |reader| connected_bids(reader, buyer)).await?;
         let connection = gateway.engine().live_bidders().connect(bids);
         Ok(Self {
             gateway,
             buyer,
-            key,
+            key: principal.key,
             connection,
             asked: Asked::default(),
             faults: 0,
-            heard_at: Instant::now(),
+            heard_at: tokio::time::Instant::now(),
             changes,
             looking_up: None,
             _place: place,
@@ -100,110 +104,98 @@ impl Session {
     }
 
     /// Talks until one side ends it.
-    pub(crate) async fn run(mut self, mut socket: WebSocket) {
-        let end = self.talk(&mut socket).await;
+    pub(crate) async fn run(mut self, mut line: impl Line) {
+        let end = self.talk(&mut line).await;
         self.give_up_questions().await;
-        tracing::debug!(buyer = %self.buyer, reason = end.1, "live bid session ended");
-        let frame = CloseFrame { code: end.0, reason: Utf8Bytes::from_static(end.1) };
+        tracing::debug!(buyer = %self.buyer, ?end, "live bid session ended");
         // Whoever does not take it has left already.
-        let _ = timeout(SEND_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;
+        let _ = timeout(SEND_TIMEOUT, line.end(end)).await;
     }
 
-    async fn talk(&mut self, socket: &mut WebSocket) -> End {
+    async fn talk(&mut self, line: &mut impl Line) -> End {
         let mut stopping = self.gateway.sessions().stopping();
         let mut keep_alive = interval_at(tokio::time::Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        if let ControlFlow::Break(end) = self.tell_bids(socket).await {
+        if let ControlFlow::Break(end) = self.tell_bids(line).await {
             return end;
         }
         loop {
             let event = tokio::select! {
                 message = self.connection.next() => Event::ToBidder(message),
-                said = socket.recv() => Event::FromBidder(said),
+                heard = line.hear() => Event::FromBidder(heard),
                 change = self.changes.recv() => Event::Changed(change),
                 found = wait_for(&mut self.looking_up) => Event::LookedUp(found),
                 _ = keep_alive.tick() => Event::KeepAlive,
                 _ = stopping.wait_for(|stopping| *stopping) => Event::Stopping,
             };
-            if let ControlFlow::Break(end) = self.on(event, socket).await {
+            if let ControlFlow::Break(end) = self.on(event, line).await {
                 return end;
             }
         }
     }
 
-    async fn on(&mut self, event: Event, socket: &mut WebSocket) -> ControlFlow<End> {
+    async fn on(&mut self, event: Event, line: &mut impl Line) -> ControlFlow<End> {
         match event {
-            Event::ToBidder(Some(BidderMessage::Request(request))) => self.offer(&request, socket).await,
+            Event::ToBidder(Some(BidderMessage::Request(request))) => self.offer(&request, line).await,
             Event::ToBidder(Some(BidderMessage::Notice(notice))) => {
-                send(socket, &ToBidder::Notice(OwnNotice::new(&notice))).await
+                send(line, ToBidder::Notice(OwnNotice::new(&notice))).await
             }
-            Event::ToBidder(None) => ControlFlow::Break(INTERNAL),
-            Event::FromBidder(Some(Ok(message))) => {
-                self.heard_at = Instant::now();
-                self.hear(message, socket).await
+            Event::ToBidder(None) => ControlFlow::Break(End::Internal),
+            Event::FromBidder(heard) => {
+                self.heard_at = tokio::time::Instant::now();
+                self.hear(heard, line).await
             }
-            // A broken connection, a broken frame or one that is too large: there is nothing more to read.
-            Event::FromBidder(_) => ControlFlow::Break(BIDDER_LEFT),
-            Event::Changed(change) => self.note_change(change, socket).await,
+            Event::Changed(change) => self.note_change(change, line).await,
             Event::LookedUp(found) => {
                 self.looking_up = None;
                 match found {
-                    Ok(Ok(Some(bids))) => self.serve(bids, socket).await,
-                    Ok(Ok(None)) => ControlFlow::Break(REVOKED),
+                    Ok(Ok(Some(bids))) => self.serve(bids, line).await,
+                    Ok(Ok(None)) => ControlFlow::Break(End::KeyRevoked),
                     Ok(Err(error)) => {
                         tracing::warn!(%error, "bid profiles of a session cannot be read; trying again later");
                         ControlFlow::Continue(())
                     }
-                    Err(_) => ControlFlow::Break(INTERNAL),
+                    Err(_) => ControlFlow::Break(End::Internal),
                 }
             }
-            Event::KeepAlive if self.heard_at.elapsed() > SILENCE_MAX => ControlFlow::Break(NO_ANSWER),
+            Event::KeepAlive if self.heard_at.elapsed() > SILENCE_MAX => {
+                ControlFlow::Break(End::NoSignOfLife)
+            }
             Event::KeepAlive => {
                 self.look_up();
-                transmit(socket, Message::Ping(axum::body::Bytes::new())).await
+                within_time(line.ask_for_life()).await
             }
-            Event::Stopping => ControlFlow::Break(STOPPING),
+            Event::Stopping => ControlFlow::Break(End::Stopping),
         }
     }
 
     /// Offers a call to the bidder, within its bounds.
-    async fn offer(&mut self, request: &BidRequest, socket: &mut WebSocket) -> ControlFlow<End> {
+    async fn offer(&mut self, request: &BidRequest, line: &mut impl Line) -> ControlFlow<End> {
         if let Err(reason) = self.asked.ask(request, Instant::now()) {
             self.answer(request.call, request.bid, LiveSaid::Nothing { reason });
             return ControlFlow::Continue(());
         }
         let bidders = self.gateway.engine().live_bidders().clone();
-        send(socket, &ToBidder::BidRequest(bidders.own_request(request))).await
+        send(line, ToBidder::BidRequest(bidders.own_request(request))).await
     }
 
-    async fn hear(&mut self, message: Message, socket: &mut WebSocket) -> ControlFlow<End> {
-        let heard = match message {
-            Message::Text(text) => self.take(text.as_str()),
-            Message::Binary(_) => {
-                Err(Problem::field(Kind::MalformedRequest, "body", "is not text", "send JSON as text"))
-            }
-            // Pings are answered by the WebSocket itself.
-            Message::Ping(_) | Message::Pong(_) => Ok(()),
-            Message::Close(_) => return ControlFlow::Break(BIDDER_LEFT),
+    async fn hear(&mut self, heard: Heard, line: &mut impl Line) -> ControlFlow<End> {
+        let taken = match heard {
+            Heard::Answer(answer) => self.take(answer),
+            Heard::Misread(misread) => Err(self.give_up(misread)),
+            Heard::Life => Ok(()),
+            Heard::End(end) => return ControlFlow::Break(end),
         };
-        let Err(problem) = heard else { return ControlFlow::Continue(()) };
+        let Err(problem) = taken else { return ControlFlow::Continue(()) };
         self.faults += 1;
         if self.faults > FAULTS_MAX {
-            return ControlFlow::Break(TOO_MANY_FAULTS);
+            return ControlFlow::Break(End::TooManyFaults);
         }
-        send(socket, &ToBidder::Error { detail: problem.detail(), errors: problem.errors() }).await
+        send(line, ToBidder::Error { detail: problem.detail(), errors: problem.errors() }).await
     }
 
     /// Takes an answer. One that cannot be used is no bid, so that nobody waits for another.
-    fn take(&mut self, text: &str) -> Result<(), Problem> {
-        let answer = messages::read(text).map_err(|Misread { problem, meant }| {
-            if let Some((call, bid)) = meant
-                && self.asked.take(call, bid).is_some()
-            {
-                self.answer(call, bid, LiveSaid::Nothing { reason: NoLiveBid::Garbled });
-            }
-            problem
-        })?;
+    fn take(&mut self, answer: Answer) -> Result<(), Problem> {
         let (call, bid) = (answer.call, answer.bid);
         let Some(question) = self.asked.take(call, bid) else {
             let fix = "answer each bid request once, in time, with its id as call and its bid";
@@ -215,6 +207,16 @@ impl Session {
         problem.map_or(Ok(()), Err)
     }
 
+    /// What cannot be read is no bid either, if it can be told for what.
+    fn give_up(&mut self, Misread { problem, meant }: Misread) -> Problem {
+        if let Some((call, bid)) = meant
+            && self.asked.take(call, bid).is_some()
+        {
+            self.answer(call, bid, LiveSaid::Nothing { reason: NoLiveBid::Garbled });
+        }
+        problem
+    }
+
     fn answer(&self, call: CallId, bid: BidProfileId, said: LiveSaid) {
         // Refused only when the engine is gone, and the call with it.
         let _ = self.gateway.engine().call(call, Input::BidAnswered(LiveAnswer { bid, said }));
@@ -223,7 +225,7 @@ impl Session {
     async fn note_change(
         &mut self,
         change: Result<BidChange, RecvError>,
-        socket: &mut WebSocket,
+        line: &mut impl Line,
     ) -> ControlFlow<End> {
         match change {
             Ok(change) if change.buyer != self.buyer => ControlFlow::Continue(()),
@@ -234,19 +236,19 @@ impl Session {
                 let mut bids = self.connection.bids().to_vec();
                 bids.retain(|there| *there != bid);
                 bids.extend(is_connected.then_some(bid));
-                self.serve(bids, socket).await
+                self.serve(bids, line).await
             }
             Err(RecvError::Lagged(_)) => {
                 self.look_up();
                 ControlFlow::Continue(())
             }
-            Err(RecvError::Closed) => ControlFlow::Break(STOPPING),
+            Err(RecvError::Closed) => ControlFlow::Break(End::Stopping),
         }
     }
 
     /// Serves these bid profiles from now on, and says so if they are others than before. Those whose session has ended since are
     /// taken over without a word.
-    async fn serve(&mut self, bids: Vec<BidProfileId>, socket: &mut WebSocket) -> ControlFlow<End> {
+    async fn serve(&mut self, bids: Vec<BidProfileId>, line: &mut impl Line) -> ControlFlow<End> {
         let before: HashSet<BidProfileId> = self.connection.bids().iter().copied().collect();
         let is_same = before.len() == bids.len() && bids.iter().all(|bid| before.contains(bid));
         self.connection.serve(bids);
@@ -254,11 +256,11 @@ impl Session {
             return ControlFlow::Continue(());
         }
         self.asked.keep_only(self.connection.bids());
-        self.tell_bids(socket).await
+        self.tell_bids(line).await
     }
 
-    async fn tell_bids(&self, socket: &mut WebSocket) -> ControlFlow<End> {
-        send(socket, &ToBidder::Bids { bids: self.connection.bids() }).await
+    async fn tell_bids(&self, line: &mut impl Line) -> ControlFlow<End> {
+        send(line, ToBidder::Bids { bids: self.connection.bids() }).await
     }
 
     /// Begins to read the key and the bid profiles again, unless that is going on.
@@ -316,20 +318,14 @@ async fn wait_for<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
     }
 }
 
-async fn send(socket: &mut WebSocket, message: &ToBidder<'_>) -> ControlFlow<End> {
-    match serde_json::to_string(message) {
-        Ok(text) => transmit(socket, Message::Text(text.into())).await,
-        Err(error) => {
-            tracing::error!(%error, "message to a connected bidder cannot be written");
-            ControlFlow::Break(INTERNAL)
-        }
-    }
+async fn send(line: &mut impl Line, message: ToBidder<'_>) -> ControlFlow<End> {
+    within_time(line.tell(message)).await
 }
 
-async fn transmit(socket: &mut WebSocket, message: Message) -> ControlFlow<End> {
-    match timeout(SEND_TIMEOUT, socket.send(message)).await {
+async fn within_time(sending: impl Future<Output = Result<(), End>>) -> ControlFlow<End> {
+    match timeout(SEND_TIMEOUT, sending).await {
         Ok(Ok(())) => ControlFlow::Continue(()),
-        Ok(Err(_)) => ControlFlow::Break(BIDDER_LEFT),
-        Err(_) => ControlFlow::Break(TOO_SLOW),
+        Ok(Err(end)) => ControlFlow::Break(end),
+        Err(_) => ControlFlow::Break(End::TooSlow),
     }
 }

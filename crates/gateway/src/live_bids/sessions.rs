@@ -1,5 +1,6 @@
 //! The sessions that are open: how many each key has, and how they hear of changed bid profiles and of the end.
 
+use crate::problem::{Kind, Problem};
 use exchange::id::{AccountId, BidProfileId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,18 @@ pub(crate) enum TooMany {
     OfKey { most: usize },
     /// The exchange has as many as it may.
     OfAll,
+}
+
+impl From<TooMany> for Problem {
+    fn from(too_many: TooMany) -> Self {
+        match too_many {
+            TooMany::OfKey { most } => {
+                let detail = format!("this key has {most} sessions, the most there may be; end one first");
+                Self::new(Kind::RateLimited, detail).with_retry_after_s(5)
+            }
+            TooMany::OfAll => Self::new(Kind::Overloaded, "too many live bid sessions; try again later"),
+        }
+    }
 }
 
 /// One session's place; dropped, it is free again.

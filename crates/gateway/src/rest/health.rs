@@ -46,6 +46,18 @@ pub(crate) async fn live() -> &'static str {
 #[utoipa::path(get, path = "/health/ready", tag = "health", security(()),
     responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 pub(crate) async fn ready(State(gateway): State<Gateway>) -> impl IntoResponse {
+    let checks = checks(&gateway);
+    let ready = checks.iter().all(|check| check.passed);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, checks }))
+}
+
+/// Whether calls can be taken now.
+pub(crate) fn is_ready(gateway: &Gateway) -> bool {
+    checks(gateway).iter().all(|check| check.passed)
+}
+
+fn checks(gateway: &Gateway) -> Vec<HealthCheck> {
     let status = gateway.engine().status();
     let store = match &status.store {
         StoreHealth::Healthy => Ok("commits succeed".to_owned()),
@@ -61,9 +73,7 @@ pub(crate) async fn ready(State(gateway): State<Gateway>) -> impl IntoResponse {
     };
     let mut checks = vec![HealthCheck::new("store", store), HealthCheck::new("engine", engine)];
     checks.extend(gateway.probes().iter().map(|(name, probe)| HealthCheck::new(name, probe())));
-    let ready = checks.iter().all(|check| check.passed);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, checks }))
+    checks
 }
 
 /// Show metrics in the Prometheus text format.

@@ -1,7 +1,7 @@
 //! `/v1/live-bids`: connected bidders, over a WebSocket.
 
 use crate::access::Principal;
-use crate::live_bids::{MESSAGE_BYTES_MAX, Session, TooMany};
+use crate::live_bids::{MESSAGE_BYTES_MAX, Session, WebSocketLine};
 use crate::problem::{Kind, Problem};
 use crate::request::Query;
 use crate::state::Gateway;
@@ -9,7 +9,6 @@ use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::response::Response;
-use exchange::account::AccountKind;
 use exchange::id::AccountId;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -41,26 +40,11 @@ pub(crate) async fn connect(
     Query(query): Query<LiveBidQuery>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let Some(buyer) = principal.confined_to(query.buyer, "buyer")? else {
-        let fix = "name the buyer to bid for";
-        return Err(Problem::field(Kind::MalformedRequest, "buyer", "is missing", fix));
-    };
-    let account = gateway.read(move |reader| reader.account(buyer)).await?;
-    if !account.is_some_and(|account| account.kind == AccountKind::Buyer) {
-        return Err(Problem::field(Kind::MalformedRequest, "buyer", "is no buyer's account", "check the id"));
-    }
     let upgrade = upgrade.map_err(|rejection| {
         let detail = format!("this is a WebSocket (RFC 6455), and the request is not for one: {rejection}");
         Problem::new(Kind::MalformedRequest, detail)
     })?;
-    let place = gateway.sessions().open(principal.key).map_err(|too_many| match too_many {
-        TooMany::OfKey { most } => {
-            let detail = format!("this key has {most} sessions, the most there may be; end one first");
-            Problem::new(Kind::RateLimited, detail).with_retry_after_s(5)
-        }
-        TooMany::OfAll => Problem::new(Kind::Overloaded, "too many live bid sessions; try again later"),
-    })?;
-    let session = Session::open(gateway, buyer, principal.key, place).await?;
+    let session = Session::open(gateway, principal, query.buyer, "buyer").await?;
     let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX);
-    Ok(upgrade.on_upgrade(|socket| session.run(socket)))
+    Ok(upgrade.on_upgrade(|socket| session.run(WebSocketLine::new(socket))))
 }

@@ -20,6 +20,7 @@ mod trading_rules;
 mod transfers;
 
 pub use description::openapi;
+pub(crate) use health::is_ready;
 
 use crate::access::{ADMIN, BIDDING, BUYING, EVERYONE, HOUSE, OFFERING, Policy, SELLING};
 use crate::route::{self, Route, delete, get, patch, post, put};

@@ -13,14 +13,19 @@ use tokio_tungstenite::tungstenite::{Error, Message, client::IntoClientRequest};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use uuid::Uuid;
 
-const CALL: CallId = CallId(Uuid::from_u128(0xca11));
-const CALLER: &str = "+12125550142";
+pub(crate) const CALL: CallId = CallId(Uuid::from_u128(0xca11));
+pub(crate) const CALLER: &str = "+12125550142";
 
 /// A bidder's end of a session.
-struct Bidder(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Bidder(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Bidder {
-    async fn connect(house: &House, server: &HttpServer, who: Who, query: &str) -> Result<Self, u16> {
+    pub(crate) async fn connect(
+        house: &House,
+        server: &HttpServer,
+        who: Who,
+        query: &str,
+    ) -> Result<Self, u16> {
         let url = format!("ws://{}/v1/live-bids{query}", server.addresses()[0]);
         let mut request = url.into_client_request().expect("a request");
         if let Some(key) = house.key(who) {
@@ -55,19 +60,19 @@ impl Bidder {
 }
 
 /// A live bid profile over a connection, at most `most` units.
-fn live_bid(most: i64) -> Value {
+pub(crate) fn live_bid(most: i64) -> Value {
     let mut live = bid(BUYER, most);
     live["live"] = json!({ "via": "connection", "caller": "withheld" });
     live
 }
 
-async fn place(house: &House, who: Who, bid: Value) -> String {
+pub(crate) async fn place(house: &House, who: Who, bid: Value) -> String {
     let placed = house.ask(who, "POST", "/v1/bid-profiles", bid).await.expect(201);
     placed.json["id"].as_str().expect("an id").to_owned()
 }
 
 /// A furnished house whose live bidders have plenty of time, so that no test hangs on the machine's speed.
-async fn unhurried() -> (House, HttpServer) {
+pub(crate) async fn unhurried() -> (House, HttpServer) {
     let house = House::furnished().await;
     let patience = json!({ "bidding_deadline_ms": 5_000 });
     house.ask(Who::Admin, "PUT", "/v1/trading-rules/vertical:roofing", patience).await.expect(200);
@@ -75,18 +80,27 @@ async fn unhurried() -> (House, HttpServer) {
     (house, server)
 }
 
-fn call(house: &House) {
+pub(crate) fn call(house: &House) {
+    ring(house, CALL, CALLER);
+}
+
+/// The nth of many calls, each from somebody else.
+pub(crate) fn call_again(house: &House, nth: u128) {
+    ring(house, CallId(Uuid::from_u128(0xca12 + nth)), &format!("+1212555{:04}", 2_000 + nth));
+}
+
+fn ring(house: &House, call: CallId, caller: &str) {
     let arrival = Arrival {
         called: NUMBER.parse().expect("a number"),
-        caller: CallerId::from_user_part(CALLER),
+        caller: CallerId::from_user_part(caller),
         trunk: "carrier-7".to_owned(),
         stated: Stated::default(),
     };
-    house.engine.call(CALL, Input::Arrived(arrival)).expect("room");
+    house.engine.call(call, Input::Arrived(arrival)).expect("room");
 }
 
 /// Waits for telephony to be asked for something, but for timers.
-async fn routed(house: &mut House) -> Action {
+pub(crate) async fn routed(house: &mut House) -> Action {
     loop {
         match house.next_action().await {
             Action::StartBiddingTimer { .. } => {}
@@ -208,7 +222,7 @@ async fn a_bid_placed_during_the_session_is_offered_over_it() {
 }
 
 /// Places a bid profile through the server's own socket.
-async fn put(house: &House, server: &HttpServer, bid: &Value) {
+pub(crate) async fn put(house: &House, server: &HttpServer, bid: &Value) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (body, key) = (bid.to_string(), house.key(Who::Buyer).expect("a key"));
     let id = bid["id"].as_str().expect("an id");

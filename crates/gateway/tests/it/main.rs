@@ -8,6 +8,7 @@ mod trading;
 mod pings;
 mod ringba;
 mod live_bids;
+mod grpc;
 mod receipts;
 mod calls;
 mod api_keys;

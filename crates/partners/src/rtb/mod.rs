@@ -23,5 +23,5 @@ pub use breaker::Circuit;
 pub use client::RtbClient;
 pub use config::{BreakerConfig, RtbConfig};
 pub use notice::OwnNotice;
-pub use request::OwnRequest;
+pub use request::{Caller, OwnRequest};
 pub use target::TargetStatus;

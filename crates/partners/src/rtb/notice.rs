@@ -13,12 +13,15 @@ use std::borrow::Cow;
 /// The notice's JSON, such as `{"version":1,"id":"...","bid":"...","result":"won","price_micros":12500000}`.
 #[derive(Debug, Serialize)]
 pub struct OwnNotice {
-    version: u32,
+    /// Of this shape.
+    pub version: u32,
     /// The call, as in the bid request.
-    id: CallId,
-    bid: BidProfileId,
+    pub id: CallId,
+    /// The bid profile.
+    pub bid: BidProfileId,
+    /// Won, or lost and why.
     #[serde(flatten)]
-    result: BidResult,
+    pub result: BidResult,
 }
 
 impl OwnNotice {

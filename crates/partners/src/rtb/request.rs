@@ -7,7 +7,7 @@ use exchange::bid::criteria::Attestation;
 use exchange::bid::live::{BidRequest, CallerDisclosure, HttpTarget};
 use exchange::bid::template::{self, Escaping, Placeholder};
 use exchange::id::{BidProfileId, CallId};
-use exchange::ledger::money::Currency;
+use exchange::ledger::money::{Currency, Micros};
 use exchange::phone_number::PhoneNumber;
 use exchange::place::{Language, State, Zip};
 use exchange::tracking_number::CallOrigin;
@@ -15,7 +15,7 @@ use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, Uri};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// The longest URL and the longest body that are sent, in bytes, placeholders filled.
@@ -26,30 +26,46 @@ const BODY_BYTES_MAX: usize = 64 * 1_024;
 #[derive(Debug, Serialize)]
 pub struct OwnRequest<'a> {
     /// Of this shape.
-    version: u32,
+    pub version: u32,
     /// The call; with the bid it names the question.
-    id: CallId,
-    bid: BidProfileId,
-    vertical: &'a str,
-    origin: CallOrigin,
+    pub id: CallId,
+    /// The bid profile that is asked.
+    pub bid: BidProfileId,
+    /// What the call is about.
+    pub vertical: &'a str,
+    /// How the consumer came to be on the line.
+    pub origin: CallOrigin,
+    /// The consumer's state.
     #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<State>,
+    pub state: Option<State>,
+    /// The consumer's ZIP code.
     #[serde(skip_serializing_if = "Option::is_none")]
-    zip: Option<Zip>,
+    pub zip: Option<Zip>,
+    /// The caller's area code.
     #[serde(skip_serializing_if = "Option::is_none")]
-    area_code: Option<u16>,
+    pub area_code: Option<u16>,
+    /// The consumer's language.
     #[serde(skip_serializing_if = "Option::is_none")]
-    language: Option<Language>,
+    pub language: Option<Language>,
+    /// How sure the carrier is of the caller's number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    attestation: Option<Attestation>,
-    tags: &'a BTreeMap<String, String>,
-    /// In units of the currency, such as "12.50".
-    floor: String,
-    currency: Currency,
-    /// How long the bidder has.
-    tmax_ms: u32,
+    pub attestation: Option<Attestation>,
+    /// The call's tags.
+    pub tags: &'a BTreeMap<String, String>,
+    /// The least that can win. Written in units of the currency, such as "12.50".
+    #[serde(rename = "floor", serialize_with = "in_units")]
+    pub floor_micros: Micros,
+    /// The currency of the floor.
+    pub currency: Currency,
+    /// How long the bidder has, in milliseconds.
+    pub tmax_ms: u32,
+    /// What it may learn of the caller's number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    caller: Option<Caller>,
+    pub caller: Option<Caller>,
+}
+
+fn in_units<S: Serializer>(amount: &Micros, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(amount)
 }
 
 impl<'a> OwnRequest<'a> {
@@ -71,7 +87,7 @@ impl<'a> OwnRequest<'a> {
             language: request.language,
             attestation: request.attestation,
             tags: &request.tags,
-            floor: request.floor_micros.to_string(),
+            floor_micros: request.floor_micros,
             currency: request.currency,
             tmax_ms: request.time_ms(),
             caller,
@@ -82,8 +98,10 @@ impl<'a> OwnRequest<'a> {
 /// What the bidder may learn of the caller's number: `{"token": "..."}` or `{"number": "+1..."}`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Caller {
+pub enum Caller {
+    /// The same number has the same token with the same bidder.
     Token(String),
+    /// The whole number.
     Number(PhoneNumber),
 }
 

@@ -1,0 +1,148 @@
+//! The conversation as JSON texts, each an object with a `type`.
+
+use super::messages::{Answer, Misread, Offer, invalid};
+use crate::problem::Problem;
+use crate::request::misread;
+use exchange::id::{BidProfileId, CallId};
+use exchange::ledger::money::Micros;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What a bidder says.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    r#type: Verb,
+    /// The request's `id`.
+    call: CallId,
+    bid: BidProfileId,
+    /// In units of the currency: `"12.50"`, or a number.
+    #[serde(default)]
+    price: Option<Value>,
+    #[serde(default)]
+    min_connected_s: Option<u32>,
+    #[serde(default)]
+    sip_uri: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Verb {
+    Bid,
+    NoBid,
+}
+
+/// Reads a message.
+pub(super) fn read(text: &str) -> Result<Answer, Misread> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let said: Result<Said, _> = serde_path_to_error::deserialize(&mut reader);
+    let said = said.map_err(|error| misread(&error.path().to_string(), error.inner()));
+    let said = said.and_then(|said| reader.end().map(|()| said).map_err(|error| misread(".", &error)));
+    said.and_then(answer).map_err(|problem| Misread { problem, meant: meant(text) })
+}
+
+fn answer(said: Said) -> Result<Answer, Problem> {
+    let Said { r#type, call, bid, price, min_connected_s, sip_uri } = said;
+    let offer = match r#type {
+        Verb::NoBid => None,
+        Verb::Bid => {
+            let price_micros = amount(price)?;
+            Some(Offer { price_micros, price_field: "price", min_connected_s, sip_uri })
+        }
+    };
+    Ok(Answer { call, bid, offer })
+}
+
+/// Numbers are read from their text: a price never passes through a float.
+fn amount(price: Option<Value>) -> Result<Micros, Problem> {
+    let text = match price {
+        Some(Value::String(text)) => text,
+        Some(Value::Number(number)) => number.to_string(),
+        Some(_) => return Err(invalid("price", "is neither text nor number", "write it as \"12.50\"")),
+        None => return Err(invalid("price", "is missing", "add it, or send no_bid")),
+    };
+    text.parse().map_err(|_| invalid("price", "is not an amount", "write it as \"12.50\""))
+}
+
+fn meant(text: &str) -> Option<(CallId, BidProfileId)> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let id = |field: &str| value.get(field)?.as_str();
+    Some((id("call")?.parse().ok()?, id("bid")?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use exchange::bid::Destination;
+    use exchange::bid::live::{LiveSaid, NoLiveBid};
+
+    const CALL: &str = "00000000-0000-0000-0000-0000000000c1";
+    const BID: &str = "00000000-0000-0000-0000-0000000000b1";
+
+    fn with(fields: &str) -> String {
+        format!(r#"{{"call":"{CALL}","bid":"{BID}",{fields}}}"#)
+    }
+
+    fn said(fields: &str) -> Result<LiveSaid, Problem> {
+        let answer = read(&with(fields)).map_err(|misread| misread.problem)?;
+        answer.said(Micros::units(50))
+    }
+
+    #[test]
+    fn bids_are_exact_and_may_bring_their_own_target() {
+        let bid = |price_micros, min_connected_s, uri: Option<&str>| LiveSaid::Bid {
+            price_micros: Micros(price_micros),
+            min_connected_s,
+            destination: uri.map(Destination::of),
+        };
+        let uri = "sip:agent@203.0.113.7:5060";
+        for (fields, expected) in [
+            (r#""type":"bid","price":"12.50""#.to_owned(), bid(12_500_000, None, None)),
+            (r#""type":"bid","price":12.34"#.to_owned(), bid(12_340_000, None, None)),
+            (r#""type":"bid","price":0"#.to_owned(), bid(0, None, None)),
+            (r#""type":"bid","price":"50""#.to_owned(), bid(50_000_000, None, None)),
+            (
+                format!(r#""type":"bid","price":"1","min_connected_s":90,"sip_uri":"{uri}""#),
+                bid(1_000_000, Some(90), Some(uri)),
+            ),
+            (r#""type":"no_bid""#.to_owned(), LiveSaid::Nothing { reason: NoLiveBid::Declined }),
+        ] {
+            assert_eq!(said(&fields), Ok(expected), "{fields}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_names_the_field() {
+        for (fields, field) in [
+            (r#""price":"1""#, "type"),
+            (r#""type":"offer","price":"1""#, "type"),
+            (r#""type":"bid""#, "price"),
+            (r#""type":"bid","price":"50.000001""#, "price"),
+            (r#""type":"bid","price":"-1""#, "price"),
+            (r#""type":"bid","price":"$5""#, "price"),
+            (r#""type":"bid","price":0.0000001"#, "price"),
+            (r#""type":"bid","price":["5"]"#, "price"),
+            (r#""type":"bid","price":"1","min_connected_s":86401"#, "min_connected_s"),
+            (r#""type":"bid","price":"1","min_connected_s":-1"#, "min_connected_s"),
+            (r#""type":"bid","price":"1","sip_uri":"tel:+1""#, "sip_uri"),
+            (r#""type":"bid","price":"1","prize":"1""#, "prize"),
+        ] {
+            let problem = said(fields).expect_err(fields);
+            assert_eq!(problem.errors()[0].field, field, "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_read_may_still_say_what_it_was_about() {
+        let known = (CALL.parse().expect("an id"), BID.parse().expect("an id"));
+        for (text, meant) in [
+            (with(r#""type":"bid","price":"1","prize":"1""#), Some(known)),
+            (format!(r#"{{"call":"{CALL}","bid":"me","type":"no_bid"}}"#), None),
+            (format!(r#"["{CALL}","{BID}"]"#), None),
+            ("{".to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(read(&text).expect_err("unreadable").meant, meant, "{text}");
+        }
+    }
+}
