@@ -169,9 +169,14 @@ impl InUse {
         Periods { hour, day, week, month }
     }
 
-    /// One call fewer; figures change only in the periods that it was counted in and that still last.
+    /// One call fewer.
     fn end(&mut self, periods: Periods, change: impl Fn(&mut Taken)) {
         self.concurrent_calls = self.concurrent_calls.saturating_sub(1);
+        self.correct(periods, change);
+    }
+
+    /// Figures change only in the periods that a call was counted in and that still last.
+    fn correct(&mut self, periods: Periods, change: impl Fn(&mut Taken)) {
         for (taken, number) in self.taken.iter_mut().zip(periods.numbers()) {
             if taken.number == number {
                 change(taken);
@@ -344,7 +349,8 @@ impl Usages {
         });
     }
 
-    /// Ends an answered call: it stays counted, its money becomes what was charged, and it stays a conversion if it is one.
+    /// Ends an answered call: it stays counted, its money becomes what was charged, or is still held, and it stays a conversion
+    /// if it is one.
     pub fn finish(&mut self, slot: usize, counted: &Counted, hold: Micros, charge: Option<Micros>) {
         self.end(slot, counted, |taken| {
             taken.spend_micros.0 += charge.unwrap_or_default().0 - hold.0;
@@ -352,6 +358,17 @@ impl Usages {
                 taken.conversions = taken.conversions.saturating_sub(1);
             }
         });
+    }
+
+    /// Takes back, after the call, what stayed counted as spent and was not charged in the end.
+    pub fn give_back_spend(&mut self, slot: usize, counted: &Counted, unspent: Micros) {
+        let change = |taken: &mut Taken| taken.spend_micros.0 -= unspent.0;
+        self.bids[slot].correct(counted.bid, change);
+        if let Some((id, periods)) = counted.group
+            && let Some(group) = self.groups.get_mut(&id)
+        {
+            group.in_use.correct(periods, change);
+        }
     }
 
     fn end(&mut self, slot: usize, counted: &Counted, change: impl Fn(&mut Taken)) {

@@ -10,6 +10,7 @@ mod ringba;
 mod live_bids;
 mod receipts;
 mod calls;
+mod revenue;
 mod api_keys;
 mod problems;
 mod observation;
