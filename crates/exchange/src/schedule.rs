@@ -78,6 +78,27 @@ pub enum Day {
     Sun,
 }
 
+/// Some days of the week.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DaySet(u8);
+
+impl DaySet {
+    /// Every day.
+    pub const ALL: Self = Self(0x7f);
+
+    /// Adds a day; whether it was not there yet.
+    pub fn insert(&mut self, day: Day) -> bool {
+        let is_new = !self.contains(day);
+        self.0 |= 1 << day as u8;
+        is_new
+    }
+
+    /// Whether a day is one of them.
+    pub fn contains(self, day: Day) -> bool {
+        self.0 & (1 << day as u8) != 0
+    }
+}
+
 /// A stretch of one day: open from the first minute, closed again at the second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -179,6 +200,21 @@ impl Schedule {
             return false;
         }
         self.hours.is_empty() || self.hours.iter().any(|open| open.holds(local.weekday, local.minute_of_day))
+    }
+
+    /// The days, the opening and the closing minute, where that is all there is to it: the same stretch on each of its days, and
+    /// no holidays.
+    pub fn weekly(&self) -> Option<(DaySet, MinuteOfDay, MinuteOfDay)> {
+        if !self.holidays.is_empty() {
+            return None;
+        }
+        let Some(first) = self.hours.first() else {
+            return Some((DaySet::ALL, MinuteOfDay(0), MinuteOfDay(24 * 60)));
+        };
+        let mut days = DaySet::default();
+        let is_weekly =
+            self.hours.iter().all(|open| (open.from, open.to) == (first.from, first.to) && days.insert(open.day));
+        is_weekly.then_some((days, first.from, first.to))
     }
 
     /// How many of the day's opening minutes have begun, and how many there are: what even pacing spreads a day's limits
