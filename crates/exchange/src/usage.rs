@@ -274,7 +274,7 @@ impl Usages {
             let limits = caps.limits.iter().map(|limit| in_use.room_under(limit));
             limits.fold(free.unwrap_or(u32::MAX), u32::min)
         };
-        self.rooms[slot].set(room);
+        self.rooms[slot].set(room.saturating_sub(1));
     }
 
     /// Sets a group's caps; what it has in use stays.
@@ -332,6 +332,11 @@ impl Usages {
     /// Whether a bid's target is given a rest.
     pub fn is_resting(&self, slot: usize, now: Timestamp) -> bool {
         self.bids[slot].rests_until.is_some_and(|until| now < until)
+    }
+
+    /// Calls a bid has ringing or connected.
+    pub fn concurrent_calls(&self, slot: usize) -> u32 {
+        self.bids[slot].concurrent_calls
     }
 
     /// Whether one more call of at most `hold` fits under a bid's caps and those of its group.

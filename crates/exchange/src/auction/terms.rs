@@ -14,7 +14,7 @@ use std::cell::Cell;
 #[repr(align(64))]
 pub(super) struct Terms {
     buyer: u32,
-    zone: u32,
+    zone: u16,
     price: Price,
     hold: Micros,
     hours: Hours,
@@ -45,7 +45,7 @@ impl Terms {
         let profile = &standing.profile;
         Self {
             buyer,
-            zone: u32::try_from(standing.zone).expect("there are fewer than a thousand time zones"),
+            zone: u16::try_from(standing.zone).expect("there are fewer than a thousand time zones"),
             price: profile.price,
             hold: profile.price.most(standing.max_call_s),
             hours: Hours::of(&profile.schedule),
@@ -85,7 +85,7 @@ impl Terms {
         if buyer.currency != call.currency {
             return Err(Refusal::Currency);
         }
-        let local = clocks.read(self.zone as usize);
+        let local = clocks.read(usize::from(self.zone));
         if !self.is_open(standing, &local, clocks.minute()) {
             return Err(Refusal::Closed);
         }
