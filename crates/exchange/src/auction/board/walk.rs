@@ -160,13 +160,18 @@ impl Board {
 fn looked_at(leaf: &Leaf, until: Option<Rank>, most: u32) -> Line {
     let mut looked_at = [0; WORDS];
     let mut count = 0;
-    for word in leaf.order().iter().map(|word| usize::from(*word)) {
+    for (place, word) in leaf.order().iter().map(|word| usize::from(*word)).enumerate() {
         if count >= most {
             break;
         }
+        // Every entry of a word is better than the fence of the next: only one word is cut in two.
+        let ends_above = |until: &Rank| {
+            leaf.order().get(place + 1).is_some_and(|next| leaf.fence(usize::from(*next)) <= *until)
+        };
         looked_at[word] = match until {
-            Some(until) => down_to(leaf, word, &until),
-            None => leaf.used[word],
+            Some(until) if until < leaf.fence(word) => break,
+            Some(until) if !ends_above(&until) => down_to(leaf, word, &until),
+            _ => leaf.used[word],
         };
         count += looked_at[word].count_ones();
     }
