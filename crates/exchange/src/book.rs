@@ -93,8 +93,7 @@ impl Book {
             book.buyers.note_account(account, &book.balances);
         }
         for bid in snapshot.bid_profiles.into_values() {
-            let slot = book.bids.put(Arc::new(bid), &book.policy, &book.buyers);
-            book.usages.add_bid(slot);
+            book.list(Arc::new(bid));
         }
         for usage in snapshot.usage.values() {
             match usage.owner {
@@ -425,9 +424,13 @@ impl Book {
             active: bid.status == BidStatus::Active,
         };
         let event = Event { subject: Subject::BidProfile(bid.id), at: now, fact };
-        let slot = self.bids.put(Arc::clone(&bid), &self.policy, &self.buyers);
-        self.usages.add_bid(slot);
+        self.list(Arc::clone(&bid));
         vec![Effect::Record(Record::BidProfile(bid)), Effect::Record(Record::Event(event))]
+    }
+
+    fn list(&mut self, bid: Arc<BidProfile>) {
+        let slot = self.bids.put(bid, &self.policy, &self.buyers);
+        self.usages.place_bid(slot, &self.bids.at(slot).profile.caps, self.bids.hold(slot));
     }
 
     fn put_cap_group(&mut self, group: CapGroup, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {

@@ -403,14 +403,19 @@ impl World {
     }
 
     /// A call to the number once its floor is this.
-    fn call_with_floor(&mut self, floor: i64) -> Call {
+    fn set_floor(&mut self, floor: i64) {
         let listed = self.book.tracking_number(number()).expect("listed").clone();
         let number = TrackingNumber { floor_micros: Micros(floor), ..listed };
-        self.command(Command::PutTrackingNumber { number: number.clone() });
+        self.command(Command::PutTrackingNumber { number });
+    }
+
+    /// A call that nobody has heard of, once the number is listed.
+    fn a_call(&self) -> Option<Call> {
+        let listed = self.book.tracking_number(number())?;
         let caller = CallerId::Number("+12125550100".parse().expect("a number"));
         let trunk = "carrier".to_owned();
-        let arrival = Arrival { called: number.number, caller, trunk, stated: Stated::default() };
-        Call::received(CallId(Uuid::from_u128(1_000)), arrival, &number, self.now)
+        let arrival = Arrival { called: listed.number, caller, trunk, stated: Stated::default() };
+        Some(Call::received(CallId(Uuid::from_u128(1_000)), arrival, listed, self.now))
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -558,7 +563,17 @@ impl World {
             let open = u32::try_from(open.count()).expect("few calls");
             assert_eq!(concurrent_calls(&self.book, bid_id(index)), open, "capacity leaked");
         }
+        self.check_search(3);
         self.check_restored();
+    }
+
+    /// What the search knows without asking is what asking would tell, whatever has happened since it came to know it.
+    fn check_search(&self, wanted: usize) {
+        let Some(call) = self.a_call() else { return };
+        let facts = self.book.facts(&call, &[]).expect("a listed number");
+        let market = self.book.market(self.now);
+        let found = self.book.bids().search(&facts, &market, wanted);
+        assert_eq!(found.offers, self.book.bids().scan(&facts, &market, wanted));
     }
 
     /// What was recorded is enough to come back: same balances, same open calls, same daily caps.
@@ -682,11 +697,8 @@ proptest! {
             let live = false;
             world.happen(Happening::Bid { bid, buyer, price, caps, min_connected_s: 30, active, live });
         }
-        let call = world.call_with_floor(floor);
-        let facts = world.book.facts(&call, &[]).expect("a listed number");
-        let market = world.book.market(world.now);
-        let found = world.book.bids().search(&facts, &market, wanted);
-        prop_assert_eq!(found.offers, world.book.bids().scan(&facts, &market, wanted));
+        world.set_floor(floor);
+        world.check_search(wanted);
     }
 
     #[test]
