@@ -41,7 +41,8 @@ pub struct Recovery {
 }
 
 impl Owner {
-    /// Restores the book and closes every call that was open when the exchange stopped.
+    /// Restores the book and closes every call that was open when the exchange stopped. Calls that had ended, and whose buyers may
+    /// still report their revenue, go on waiting for that.
     pub fn recover(
         snapshot: Snapshot,
         policy: Policy,
@@ -52,6 +53,11 @@ impl Owner {
         let mut open: Vec<CallId> = snapshot.open_calls.keys().copied().collect();
         open.sort_unstable();
         let mut owner = Self { book: Book::restore(snapshot, policy, screening), timers: Timers::default() };
+        for call in owner.book.awaiting_revenue() {
+            if let Some(awaited) = call.awaited_revenue() {
+                owner.timers.await_revenue(call.id, awaited.report_until);
+            }
+        }
         let units = open
             .into_iter()
             .map(|call| {

@@ -28,6 +28,7 @@ enum Kind {
     Reservation,
     Ring { attempt: u8 },
     Duration { attempt: u8 },
+    Revenue,
 }
 
 impl Timers {
@@ -36,11 +37,17 @@ impl Timers {
         let (kind, after_ms) = match *action {
             Action::StartBiddingTimer { after_ms } => (Kind::Bidding, after_ms),
             Action::StartReservationTimer { after_ms } => (Kind::Reservation, after_ms),
+            Action::StartRevenueTimer { after_ms } => (Kind::Revenue, after_ms),
             Action::StartRingTimer { attempt, after_ms } => (Kind::Ring { attempt }, after_ms),
             Action::StartDurationTimer { attempt, after_ms } => (Kind::Duration { attempt }, after_ms),
             _ => return,
         };
         self.start(call, kind, now.plus_ms(after_ms));
+    }
+
+    /// Sets again, after a restart, the timer of a call whose buyer may report its revenue until `at`.
+    pub(crate) fn await_revenue(&mut self, call: CallId, at: Timestamp) {
+        self.start(call, Kind::Revenue, at);
     }
 
     fn start(&mut self, call: CallId, kind: Kind, at: Timestamp) {
@@ -64,6 +71,7 @@ impl Timers {
             Kind::Reservation => Input::ReservationExpired,
             Kind::Ring { attempt } => Input::RingTimedOut { attempt },
             Kind::Duration { attempt } => Input::MaxDurationReached { attempt },
+            Kind::Revenue => Input::RevenueWindowClosed,
         };
         Some((timer.call, input))
     }

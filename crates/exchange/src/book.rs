@@ -9,6 +9,7 @@ use crate::auction::matching::{CallFacts, Market, Tags};
 use crate::bid::caps::CapGroup;
 use crate::bid::{BidProfile, BidStatus};
 use crate::call::{Call, CallState};
+use crate::call_flow;
 use crate::compliance::screening::{Screening, ScreeningFacts};
 use crate::compliance::verdict::Check;
 use crate::effect::{Command, Effect, Record};
@@ -23,7 +24,7 @@ use crate::ledger::transfer::{LedgerAccount, Transfer, TransferReason};
 use crate::phone_number::PhoneNumber;
 use crate::policy::Policy;
 use crate::recent_calls::RecentCalls;
-use crate::refused::{CommandRefused, FieldError, field_error};
+use crate::refused::{CommandRefused, FieldError, field_error, reference_problem};
 use crate::snapshot::Snapshot;
 use crate::time::Timestamp;
 use crate::track_record::{SellerRecord, TrackRecord};
@@ -51,6 +52,7 @@ pub struct Book {
     pub(crate) reservations: FastMap<(PhoneNumber, PhoneNumber), CallId>,
     pub(crate) repeat_caller: RepeatCaller,
     pub(crate) recent_calls: RecentCalls,
+    pub(crate) awaiting_revenue: FastMap<CallId, Call>,
     rules: RuleBook,
     rule_override: Option<RuleOverride>,
     deals_by_seller: FastMap<AccountId, Vec<Deal>>,
@@ -78,6 +80,7 @@ impl Book {
             calls: snapshot.open_calls.into_iter().collect(),
             reservations: FastMap::default(),
             recent_calls: RecentCalls::default(),
+            awaiting_revenue: snapshot.awaiting_revenue.into_iter().collect(),
             rules: RuleBook::default(),
             rule_override: None,
             deals_by_seller: FastMap::default(),
@@ -90,8 +93,7 @@ impl Book {
             book.buyers.note_account(account, &book.balances);
         }
         for bid in snapshot.bid_profiles.into_values() {
-            let slot = book.bids.put(Arc::new(bid), &book.policy, &book.buyers);
-            book.usages.add_bid(slot);
+            book.list(Arc::new(bid));
         }
         for usage in snapshot.usage.values() {
             match usage.owner {
@@ -262,6 +264,11 @@ impl Book {
         self.calls.values()
     }
 
+    /// Calls that have ended, and whose buyers may still report their revenue.
+    pub fn awaiting_revenue(&self) -> impl ExactSizeIterator<Item = &Call> {
+        self.awaiting_revenue.values()
+    }
+
     /// The balances.
     pub fn balances(&self) -> &Balances {
         &self.balances
@@ -303,6 +310,9 @@ impl Book {
             Command::PutCapGroup { group } => self.put_cap_group(group, now),
             Command::PutTradingRules { rules } => self.put_trading_rules(*rules, now),
             Command::PutDeal { deal } => self.put_deal(deal, now),
+            Command::ReportRevenue { call, buyer, revenue_micros, reference } => {
+                call_flow::report_revenue(self, call, buyer, revenue_micros, reference, now)
+            }
             Command::Deposit { account, amount_micros, reference } => {
                 self.deposit(account, amount_micros, reference, now)
             }
@@ -414,9 +424,13 @@ impl Book {
             active: bid.status == BidStatus::Active,
         };
         let event = Event { subject: Subject::BidProfile(bid.id), at: now, fact };
-        let slot = self.bids.put(Arc::clone(&bid), &self.policy, &self.buyers);
-        self.usages.add_bid(slot);
+        self.list(Arc::clone(&bid));
         vec![Effect::Record(Record::BidProfile(bid)), Effect::Record(Record::Event(event))]
+    }
+
+    fn list(&mut self, bid: Arc<BidProfile>) {
+        let slot = self.bids.put(bid, &self.policy, &self.buyers);
+        self.usages.place_bid(slot, &self.bids.at(slot).profile.caps, self.bids.hold(slot));
     }
 
     fn put_cap_group(&mut self, group: CapGroup, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {
@@ -490,13 +504,7 @@ impl Book {
         if amount_micros <= Micros::ZERO {
             problems.push(field_error("amount_micros", "is not above zero", "deposit at least 1 micro-unit"));
         }
-        if reference.is_empty() || reference.len() > 100 || reference.chars().any(char::is_control) {
-            problems.push(field_error(
-                "reference",
-                "is empty, longer than 100 bytes, or has control characters",
-                "give the payment's own reference",
-            ));
-        }
+        problems.extend(reference_problem(&reference, "give the payment's own reference"));
         let balance = self.balances.get(LedgerAccount::Available(account));
         if balance.checked_add(amount_micros).is_none_or(|sum| sum > MOST_MONEY) || amount_micros > MOST_MONEY
         {

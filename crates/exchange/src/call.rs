@@ -136,7 +136,7 @@ pub enum CallState {
         #[serde(default)]
         recoveries: u8,
     },
-    /// Over. Nothing is held any more.
+    /// Over. Nothing is held any more, but for what the buyer's revenue may add ([`Call::awaited_revenue`]).
     Ended {
         /// How it ended.
         outcome: Outcome,
@@ -279,7 +279,62 @@ pub enum Outcome {
         payout_micros: Micros,
         /// What the house kept.
         margin_micros: Micros,
+        /// What the buyer's revenue adds, where the price is a share of it. What was added is in the charge.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revenue: Option<SharedRevenue>,
     },
+}
+
+/// A converted call's price that is a share of the buyer's revenue, after the least of it was charged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct SharedRevenue {
+    /// Until when the buyer may report.
+    pub report_until: Timestamp,
+    /// The seller's share of the charge, in basis points: as at the end of the call, so 0 where it was paid for the caller before.
+    pub payout_basis_points: u16,
+    /// How far it has come.
+    #[serde(flatten)]
+    pub stage: RevenueStage,
+}
+
+/// Whether the buyer reported its revenue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "stage", rename_all = "snake_case")]
+pub enum RevenueStage {
+    /// Not yet.
+    Awaited {
+        /// What is still held: the most that may be added.
+        held_micros: Micros,
+    },
+    /// It did, and paid its share.
+    Reported {
+        /// What it earned.
+        revenue_micros: Micros,
+        /// Its own reference.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        /// What that added to the charge.
+        added_micros: Micros,
+        /// How much of it the seller earned.
+        added_payout_micros: Micros,
+        /// When.
+        reported_at: Timestamp,
+    },
+    /// Not in time: what was held was given back.
+    Lapsed,
+}
+
+/// A call whose buyer may still report its revenue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AwaitedRevenue<'a> {
+    /// Who was connected, and who pays.
+    pub attempt: &'a Attempt,
+    /// What is still held.
+    pub held_micros: Micros,
+    /// Until when.
+    pub report_until: Timestamp,
 }
 
 /// Who or what ended a connected call.
@@ -359,13 +414,34 @@ impl Call {
         is_connected || self.failed_attempts.iter().any(|failed| failed.cause.is_early_hang_up())
     }
 
-    /// The attempt that holds money now.
+    /// What is still held of a converted call's money, because its buyer may report its revenue.
+    pub fn awaited_revenue(&self) -> Option<AwaitedRevenue<'_>> {
+        let CallState::Ended { outcome: Outcome::Converted { attempt, revenue: Some(revenue), .. }, .. } =
+            &self.state
+        else {
+            return None;
+        };
+        let RevenueStage::Awaited { held_micros } = revenue.stage else { return None };
+        Some(AwaitedRevenue { attempt, held_micros, report_until: revenue.report_until })
+    }
+
+    /// The attempt of an open call that holds money now.
     pub fn held_attempt(&self) -> Option<&Attempt> {
         match &self.state {
             CallState::Reserved { attempt, .. }
             | CallState::Ringing { attempt, .. }
             | CallState::Connected { attempt, .. } => Some(attempt),
             CallState::Received | CallState::Bidding { .. } | CallState::Ended { .. } => None,
+        }
+    }
+}
+
+impl SharedRevenue {
+    /// What is still held for it.
+    pub fn held_micros(&self) -> Micros {
+        match self.stage {
+            RevenueStage::Awaited { held_micros } => held_micros,
+            RevenueStage::Reported { .. } | RevenueStage::Lapsed => Micros::ZERO,
         }
     }
 }

@@ -62,6 +62,8 @@ pub enum Input {
         /// Which attempt, from 1.
         attempt: u8,
     },
+    /// The time for the buyer of a converted call to report its revenue is over.
+    RevenueWindowClosed,
     /// The exchange is shutting down and can wait no longer for the call to end by itself.
     ShutDown,
     /// The exchange came back after a crash and found this call open.
@@ -125,6 +127,19 @@ pub enum Command {
     PutDeal {
         /// The deal as it shall be.
         deal: Deal,
+    },
+    /// A buyer reports what it earned from a call that it bought for a share of that. It changes nothing where this is not awaited
+    /// from this buyer: reported already, too late, another kind of price.
+    ReportRevenue {
+        /// The call.
+        call: CallId,
+        /// Who bought it.
+        buyer: AccountId,
+        /// What it earned, in micro-units.
+        revenue_micros: Micros,
+        /// Its own reference.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
     },
     /// Books a buyer's payment. The same reference again changes nothing.
     Deposit {
@@ -193,6 +208,11 @@ pub enum Action {
     AnswerPing(Box<PingAnswer>),
     /// Come back with [`Input::ReservationExpired`] after this long.
     StartReservationTimer {
+        /// In milliseconds.
+        after_ms: u64,
+    },
+    /// Come back with [`Input::RevenueWindowClosed`] after this long, also after a restart.
+    StartRevenueTimer {
         /// In milliseconds.
         after_ms: u64,
     },

@@ -200,6 +200,37 @@ pub enum Fact {
         /// What the house kept, in micro-units.
         margin_micros: Micros,
     },
+    /// The buyer reported its revenue from a call that was sold for a share of it.
+    CallRevenueReported {
+        /// The bid.
+        bid: BidProfileId,
+        /// Who reported, and paid.
+        buyer: AccountId,
+        /// Who earned.
+        seller: AccountId,
+        /// What the buyer earned, in micro-units.
+        revenue_micros: Micros,
+        /// The buyer's own reference.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
+        /// What that added to the buyer's charge, in micro-units.
+        added_micros: Micros,
+        /// What the buyer paid in all, in micro-units.
+        charge_micros: Micros,
+        /// What the seller earned in all, in micro-units.
+        payout_micros: Micros,
+        /// What the house kept in all, in micro-units.
+        margin_micros: Micros,
+    },
+    /// The buyer did not report its revenue in time: what was held for its share was given back.
+    CallRevenueLapsed {
+        /// The bid.
+        bid: BidProfileId,
+        /// Who did not report.
+        buyer: AccountId,
+        /// What was given back, in micro-units.
+        released_micros: Micros,
+    },
     /// A bid profile was placed or changed.
     BidPlaced {
         /// Whose.
@@ -272,6 +303,8 @@ impl Event {
             Fact::CallBridged { .. } => "call.bridged",
             Fact::CallEnded { .. } => "call.ended",
             Fact::CallConverted { .. } => "call.converted",
+            Fact::CallRevenueReported { .. } => "call.revenue_reported",
+            Fact::CallRevenueLapsed { .. } => "call.revenue_lapsed",
             Fact::BidPlaced { .. } | Fact::LiveBidPlaced { .. } => "bid.placed",
             Fact::AccountChanged { .. } => "account.changed",
             Fact::DepositBooked { .. } => "ledger.deposited",

@@ -33,6 +33,18 @@ impl fmt::Display for State {
     }
 }
 
+impl State {
+    /// A number below 676 that no other has.
+    pub fn number(self) -> usize {
+        letters(self.0, b'A')
+    }
+}
+
+/// Two letters as a number below 676.
+fn letters([first, second]: [u8; 2], a: u8) -> usize {
+    usize::from(first - a) * 26 + usize::from(second - a)
+}
+
 /// A language: two small letters (ISO 639-1), such as `es`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -59,6 +71,13 @@ impl From<Language> for String {
 impl fmt::Display for Language {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(std::str::from_utf8(&self.0).expect("two ASCII small letters"))
+    }
+}
+
+impl Language {
+    /// A number below 676 that no other has.
+    pub fn number(self) -> usize {
+        letters(self.0, b'a')
     }
 }
 

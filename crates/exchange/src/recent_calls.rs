@@ -41,8 +41,10 @@ impl RecentCall {
         let CallState::Ended { outcome, ended_at } = &call.state else { return None };
         let (attempt, is_charged, is_paid): (&Attempt, bool, bool) = match outcome {
             Outcome::NotConverted { attempt, .. } => (attempt, false, false),
-            Outcome::Converted { attempt, charge_micros, payout_micros, .. } => {
-                (attempt, charge_micros.0 > 0, payout_micros.0 > 0)
+            // What the buyer's revenue may add counts from the first: a duplicate does not wait for the report.
+            Outcome::Converted { attempt, charge_micros, payout_micros, revenue, .. } => {
+                let may_pay = revenue.as_ref().is_some_and(|revenue| revenue.payout_basis_points > 0);
+                (attempt, charge_micros.0 > 0 || revenue.is_some(), payout_micros.0 > 0 || may_pay)
             }
             _ => return None,
         };

@@ -446,7 +446,13 @@ impl Price {
                 }
                 problems
             }
-            Self::RevenueShare { share_basis_points, min_micros, max_micros, expected_micros } => {
+            Self::RevenueShare {
+                share_basis_points,
+                min_micros,
+                max_micros,
+                expected_micros,
+                report_within_s,
+            } => {
                 let mut problems: Vec<_> = [
                     amount_problem("price.min_micros", min_micros, 0),
                     amount_problem("price.max_micros", max_micros, 1),
@@ -469,8 +475,22 @@ impl Price {
                         "give what a call comes to on average",
                     ));
                 }
+                if !REPORT_WITHIN_S.contains(&report_within_s) {
+                    problems.push(field_error(
+                        "price.report_within_s",
+                        "is not between 60 and 2592000",
+                        "give seconds: 86400 is a day",
+                    ));
+                }
                 problems
             }
         }
     }
+}
+
+/// What is wrong with somebody's own reference.
+pub(crate) fn reference_problem(reference: &str, fix: &'static str) -> Option<FieldError> {
+    let is_wrong = reference.is_empty() || reference.len() > 100 || reference.chars().any(char::is_control);
+    let problem = "is empty, longer than 100 bytes, or has control characters";
+    is_wrong.then(|| field_error("reference", problem, fix))
 }

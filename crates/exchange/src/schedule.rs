@@ -78,6 +78,27 @@ pub enum Day {
     Sun,
 }
 
+/// Some days of the week.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DaySet(u8);
+
+impl DaySet {
+    /// Every day.
+    pub const ALL: Self = Self(0x7f);
+
+    /// Adds a day; whether it was not there yet.
+    pub fn insert(&mut self, day: Day) -> bool {
+        let is_new = !self.contains(day);
+        self.0 |= 1 << day as u8;
+        is_new
+    }
+
+    /// Whether a day is one of them.
+    pub fn contains(self, day: Day) -> bool {
+        self.0 & (1 << day as u8) != 0
+    }
+}
+
 /// A stretch of one day: open from the first minute, closed again at the second.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -181,6 +202,23 @@ impl Schedule {
         self.hours.is_empty() || self.hours.iter().any(|open| open.holds(local.weekday, local.minute_of_day))
     }
 
+    /// The days, the opening and the closing minute, where that is all there is to it: the same stretch on each of its days, and
+    /// no holidays.
+    pub fn weekly(&self) -> Option<(DaySet, MinuteOfDay, MinuteOfDay)> {
+        if !self.holidays.is_empty() {
+            return None;
+        }
+        let Some(first) = self.hours.first() else {
+            return Some((DaySet::ALL, MinuteOfDay(0), MinuteOfDay(24 * 60)));
+        };
+        let mut days = DaySet::default();
+        let is_weekly = self
+            .hours
+            .iter()
+            .all(|open| (open.from, open.to) == (first.from, first.to) && days.insert(open.day));
+        is_weekly.then_some((days, first.from, first.to))
+    }
+
     /// How many of the day's opening minutes have begun, and how many there are: what even pacing spreads a day's limits
     /// over.
     pub fn opening_minutes(&self, local: &LocalTime) -> (u32, u32) {
@@ -249,5 +287,50 @@ impl LocalTime {
             minute_of_day: u16::try_from(minute).unwrap_or(0),
             month: i32::from(date.year()) * 12 + i32::from(date.month()) - 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAYS: [Day; 7] = [Day::Mon, Day::Tue, Day::Wed, Day::Thu, Day::Fri, Day::Sat, Day::Sun];
+
+    fn schedule(hours: &[(Day, u16, u16)]) -> Schedule {
+        let hours = hours.iter().map(|(day, from, to)| OpenHours {
+            day: *day,
+            from: MinuteOfDay(*from),
+            to: MinuteOfDay(*to),
+        });
+        Schedule { hours: hours.collect(), ..Schedule::default() }
+    }
+
+    fn check(hours: &[(Day, u16, u16)], is_weekly: bool) {
+        let schedule = schedule(hours);
+        let weekly = schedule.weekly();
+        assert_eq!(weekly.is_some(), is_weekly, "{hours:?}");
+        let Some((days, from, to)) = weekly else { return };
+        for (day, weekday) in (0..).zip(DAYS) {
+            for minute_of_day in [0, 539, 540, 1_019, 1_020, 1_439] {
+                let local = LocalTime { day: CalendarDay(day), weekday, minute_of_day, month: 0 };
+                let is_open = days.contains(weekday) && (from.0..to.0).contains(&minute_of_day);
+                assert_eq!(is_open, schedule.is_open(&local), "{hours:?} on {weekday:?} at {minute_of_day}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_hours_on_some_days_are_weekly() {
+        check(&[], true);
+        check(&[(Day::Mon, 540, 1_020)], true);
+        check(&[(Day::Mon, 540, 1_020), (Day::Sun, 540, 1_020)], true);
+        check(&[(Day::Mon, 540, 1_020), (Day::Sun, 0, 1_440)], false);
+        check(&[(Day::Mon, 540, 1_020), (Day::Mon, 540, 1_020)], false);
+    }
+
+    #[test]
+    fn holidays_are_not_weekly() {
+        let holiday = Holiday::try_from("12-25".to_owned()).expect("a day");
+        assert_eq!(Schedule { holidays: [holiday].into(), ..schedule(&[]) }.weekly(), None);
     }
 }

@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub seller_records: BTreeMap<AccountId, SellerRecord>,
     /// Calls that have not ended.
     pub open_calls: BTreeMap<CallId, Call>,
+    /// Calls that ended, and whose buyers may still report their revenue.
+    pub awaiting_revenue: BTreeMap<CallId, Call>,
     /// Calls that were connected, of the last 31 days that the exchange ran.
     pub recent_calls: BTreeMap<CallId, RecentCall>,
     /// The last moment the exchange is known to have run.
@@ -78,6 +80,11 @@ impl Snapshot {
             }
             Record::Call(call) if matches!(call.state, CallState::Ended { .. }) => {
                 self.open_calls.remove(&call.id);
+                if call.awaited_revenue().is_some() {
+                    self.awaiting_revenue.insert(call.id, (**call).clone());
+                } else {
+                    self.awaiting_revenue.remove(&call.id);
+                }
                 if let Some(recent) = RecentCall::of(call) {
                     self.recent_calls.insert(call.id, recent);
                 }

@@ -1,7 +1,7 @@
 //! Usage: what every bid and every cap group has taken, and whether there is room for more.
 
 use crate::bid::BidProfile;
-use crate::bid::caps::{CapGroup, Limit, Pacing, Period};
+use crate::bid::caps::{CapGroup, Caps, Limit, Pacing, Period};
 use crate::id::{BidProfileId, CapGroupId};
 use crate::ledger::money::Micros;
 use crate::schedule::LocalTime;
@@ -9,6 +9,7 @@ use crate::time::Timestamp;
 use crate::track_record::TrackRecord;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::collections::HashMap;
 
 /// Whose usage it is.
@@ -95,6 +96,8 @@ struct InUse {
     /// As the bid's track record says it, where a search finds it beside the calls.
     rests_until: Option<Timestamp>,
     taken: [Taken; 5],
+    /// What its known room is counted in.
+    room_hold: Micros,
 }
 
 #[derive(Debug, Clone)]
@@ -108,6 +111,9 @@ struct GroupInUse {
 #[derive(Debug, Clone, Default)]
 pub struct Usages {
     bids: Vec<InUse>,
+    /// How many calls each bid can surely take before its caps have to be asked; 0 is not known. Side by side, because a search
+    /// asks this of every bid it meets.
+    rooms: Vec<Cell<u32>>,
     records: Vec<TrackRecord>,
     groups: HashMap<CapGroupId, GroupInUse>,
 }
@@ -169,14 +175,31 @@ impl InUse {
         Periods { hour, day, week, month }
     }
 
-    /// One call fewer; figures change only in the periods that it was counted in and that still last.
+    /// One call fewer.
     fn end(&mut self, periods: Periods, change: impl Fn(&mut Taken)) {
         self.concurrent_calls = self.concurrent_calls.saturating_sub(1);
+        self.correct(periods, change);
+    }
+
+    /// Figures change only in the periods that a call was counted in and that still last.
+    fn correct(&mut self, periods: Periods, change: impl Fn(&mut Taken)) {
         for (taken, number) in self.taken.iter_mut().zip(periods.numbers()) {
             if taken.number == number {
                 change(taken);
             }
         }
+    }
+
+    /// How many more calls fit under a limit while its period lasts.
+    fn room_under(&self, limit: &Limit) -> u32 {
+        let taken = self.taken[limit.per.index()];
+        let spend = limit.spend_micros.map(|cap| {
+            let free = cap.0.saturating_sub(taken.spend_micros.0).max(0);
+            u32::try_from(free / self.room_hold.0.max(1)).unwrap_or(u32::MAX)
+        });
+        let calls = limit.calls.map(|cap| cap.saturating_sub(taken.calls));
+        let conversions = limit.conversions.map(|cap| cap.saturating_sub(taken.conversions));
+        [spend, calls, conversions].into_iter().flatten().min().unwrap_or(u32::MAX)
     }
 
     fn check(&self, limits: &[Limit], numbers: [i32; 5], hold: Micros) -> Result<(), CapReached> {
@@ -225,12 +248,38 @@ fn is_paced_out(
 }
 
 impl Usages {
-    /// Makes room for a bid's usage; its slot is the next one.
-    pub fn add_bid(&mut self, slot: usize) {
+    /// Makes room for a bid's usage; its slot is the next one, or that of its earlier version, whose usage it takes over. `hold` is
+    /// the most one of its calls can cost.
+    pub fn place_bid(&mut self, slot: usize, caps: &Caps, hold: Micros) {
         if self.bids.len() <= slot {
             self.bids.resize(slot + 1, InUse::default());
+            self.rooms.resize(slot + 1, Cell::default());
             self.records.resize(slot + 1, TrackRecord::default());
         }
+        self.bids[slot].room_hold = hold;
+        self.note_room(slot, caps);
+    }
+
+    /// Whether a bid can surely take one more call, of at most the hold it was placed with, as far as rests and caps are concerned.
+    #[inline]
+    pub fn has_room(&self, slot: usize) -> bool {
+        self.rooms[slot].get() > 0
+    }
+
+    /// Works out how many more such calls a bid can surely take. What is taken of a period counts as if the period
+    /// lasted: time can only make more room.
+    pub fn note_room(&self, slot: usize, caps: &Caps) {
+        let depends_on_more =
+            caps.group.is_some() || caps.pacing == Pacing::Even || !caps.concurrent_calls_by_hour.is_empty();
+        let in_use = &self.bids[slot];
+        let room = if depends_on_more || in_use.rests_until.is_some() {
+            0
+        } else {
+            let free = caps.concurrent_calls.map(|cap| cap.saturating_sub(in_use.concurrent_calls));
+            let limits = caps.limits.iter().map(|limit| in_use.room_under(limit));
+            limits.fold(free.unwrap_or(u32::MAX), u32::min)
+        };
+        self.rooms[slot].set(room.saturating_sub(1));
     }
 
     /// Sets a group's caps; what it has in use stays.
@@ -250,6 +299,7 @@ impl Usages {
         self.bids[slot].taken = usage.taken;
         self.records[slot] = usage.record.clone().unwrap_or_default();
         self.bids[slot].rests_until = self.records[slot].rests_until;
+        self.rooms[slot].set(0);
     }
 
     /// Takes up a group's usage as it was stored.
@@ -261,6 +311,7 @@ impl Usages {
 
     /// Counts a call that was open before a restart; what it took is already in the stored figures.
     pub fn resume(&mut self, slot: usize, counted: &Counted) {
+        self.rooms[slot].set(0);
         self.bids[slot].concurrent_calls += 1;
         if let Some(group) = counted.group.and_then(|(id, _)| self.groups.get_mut(&id)) {
             group.in_use.concurrent_calls += 1;
@@ -275,7 +326,11 @@ impl Usages {
     /// Adds to what came of a bid's calls.
     pub fn change_record<T>(&mut self, slot: usize, change: impl FnOnce(&mut TrackRecord) -> T) -> T {
         let changed = change(&mut self.records[slot]);
-        self.bids[slot].rests_until = self.records[slot].rests_until;
+        let rests_until = self.records[slot].rests_until;
+        if rests_until != self.bids[slot].rests_until {
+            self.bids[slot].rests_until = rests_until;
+            self.rooms[slot].set(0);
+        }
         changed
     }
 
@@ -327,6 +382,8 @@ impl Usages {
         now: Timestamp,
     ) -> Counted {
         let periods = self.bids[slot].take(Periods::at(local), hold);
+        let room = if hold > self.bids[slot].room_hold { 0 } else { self.rooms[slot].get() };
+        self.rooms[slot].set(room.saturating_sub(1));
         let group = bid.caps.group.and_then(|id| {
             let group = self.groups.get_mut(&id)?;
             let periods = Periods::at(&LocalTime::at(now, &group.time_zone));
@@ -344,7 +401,8 @@ impl Usages {
         });
     }
 
-    /// Ends an answered call: it stays counted, its money becomes what was charged, and it stays a conversion if it is one.
+    /// Ends an answered call: it stays counted, its money becomes what was charged, or is still held, and it stays a conversion
+    /// if it is one.
     pub fn finish(&mut self, slot: usize, counted: &Counted, hold: Micros, charge: Option<Micros>) {
         self.end(slot, counted, |taken| {
             taken.spend_micros.0 += charge.unwrap_or_default().0 - hold.0;
@@ -352,6 +410,17 @@ impl Usages {
                 taken.conversions = taken.conversions.saturating_sub(1);
             }
         });
+    }
+
+    /// Takes back, after the call, what stayed counted as spent and was not charged in the end.
+    pub fn give_back_spend(&mut self, slot: usize, counted: &Counted, unspent: Micros) {
+        let change = |taken: &mut Taken| taken.spend_micros.0 -= unspent.0;
+        self.bids[slot].correct(counted.bid, change);
+        if let Some((id, periods)) = counted.group
+            && let Some(group) = self.groups.get_mut(&id)
+        {
+            group.in_use.correct(periods, change);
+        }
     }
 
     fn end(&mut self, slot: usize, counted: &Counted, change: impl Fn(&mut Taken)) {

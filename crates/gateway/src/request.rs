@@ -6,6 +6,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use exchange::ledger::money::Micros;
 use infra::store::{MAX_PAGE, Page};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -89,6 +90,18 @@ fn unread(rejection: BytesRejection) -> Problem {
         return Problem::new(Kind::TooLarge, format!("send at most {limit} bytes"));
     }
     Problem::new(Kind::MalformedRequest, "the body broke off; send it again")
+}
+
+/// Reads an amount of money in units of its currency: `"12.50"`, or a number, which is read from its text and so never passes through
+/// a float.
+pub(crate) fn amount(field: &'static str, value: &Value) -> Result<Micros, Problem> {
+    let fix = "write it as \"12.50\"";
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return Err(Problem::field(Kind::Invalid, field, "is neither text nor number", fix)),
+    };
+    text.parse().map_err(|_| Problem::field(Kind::Invalid, field, "is not an amount", fix))
 }
 
 /// Turns what `serde_json` says of a field into a problem that names the field.

@@ -307,9 +307,9 @@ fn price(price: &Price) -> String {
         Price::PerMinute { rate_micros, first_increment_s, next_increment_s } => {
             format!("{rate_micros} a minute, {first_increment_s}/{next_increment_s}")
         }
-        Price::RevenueShare { share_basis_points, min_micros, .. } => {
+        Price::RevenueShare { share_basis_points, min_micros, max_micros, .. } => {
             format!(
-                "{}.{:02} % of the revenue, at least {min_micros}",
+                "{}.{:02} % of the revenue, {min_micros} to {max_micros}",
                 share_basis_points / 100,
                 share_basis_points % 100
             )

@@ -105,7 +105,7 @@ pub(super) fn record(source: &Source<'_>, book: &mut Book, side: &mut Side) -> R
         match entry.entry {
             JournalInput::Command(command) => {
                 // Only what was accepted is in the journal; should it be refused now, the calls will tell.
-                let _ = book.apply(command, entry.at);
+                side.note(&book.apply(command, entry.at).unwrap_or_default());
             }
             JournalInput::Call { call, input } => {
                 let effects = call_flow::step(book, call, input.clone(), entry.at).unwrap_or_default();
@@ -192,6 +192,7 @@ impl Past {
             Input::Arrived(_)
             | Input::Pinged(_)
             | Input::BidAnswered(_)
+            | Input::RevenueWindowClosed
             | Input::ShutDown
             | Input::Recovered { .. } => {}
         }

@@ -2,7 +2,7 @@
 
 use exchange::auction::matching::Refusal;
 use exchange::auction::receipt::Receipt;
-use exchange::call::{Call, CallState, Outcome};
+use exchange::call::{Call, CallState, Outcome, RevenueStage};
 use exchange::effect::{Effect, Record};
 use exchange::event::{Event, Fact, Subject};
 use exchange::id::{AccountId, BidProfileId, CallId};
@@ -153,14 +153,23 @@ impl Side {
                     figures.no_bidder += 1;
                     figures.refused_by_floor += i64::from(seen.met_floor);
                 }
-                Outcome::Converted { attempt, charge_micros, payout_micros, margin_micros, .. } => {
-                    figures.converted += 1;
-                    figures.charged_micros += charge_micros.0;
-                    figures.payout_micros += payout_micros.0;
-                    figures.margin_micros += margin_micros.0;
+                Outcome::Converted { attempt, charge_micros, payout_micros, revenue, .. } => {
+                    let stage = revenue.as_ref().map(|revenue| &revenue.stage);
+                    // A call that awaited its buyer's revenue is written once more when that has come, or has not.
+                    let (calls, charge, payout) = match stage {
+                        None | Some(RevenueStage::Awaited { .. }) => (1, charge_micros.0, payout_micros.0),
+                        Some(RevenueStage::Reported { added_micros, added_payout_micros, .. }) => {
+                            (0, added_micros.0, added_payout_micros.0)
+                        }
+                        Some(RevenueStage::Lapsed) => (0, 0, 0),
+                    };
+                    figures.converted += calls;
+                    figures.charged_micros += charge;
+                    figures.payout_micros += payout;
+                    figures.margin_micros += charge - payout;
                     let share = self.bids.entry((attempt.buyer, attempt.bid)).or_default();
-                    share.converted += 1;
-                    share.charged_micros += charge_micros.0;
+                    share.converted += calls;
+                    share.charged_micros += charge;
                 }
                 _ => {}
             },

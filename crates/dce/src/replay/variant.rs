@@ -78,8 +78,10 @@ impl<'a> Variant<'a> {
             match entry.entry {
                 JournalInput::Command(command) => {
                     self.set_rules(entry.at);
-                    let refused = self.book.apply(command, entry.at).is_err();
-                    self.assumed.commands_refused += u64::from(refused);
+                    match self.book.apply(command, entry.at) {
+                        Ok(effects) => self.side.note(&effects),
+                        Err(_) => self.assumed.commands_refused += 1,
+                    }
                 }
                 JournalInput::Call { call, input } if self.comes_from_outside(call, &input, seq) => {
                     self.step(call, input, (entry.at, seq));
@@ -111,6 +113,7 @@ impl<'a> Variant<'a> {
             Input::Arrived(_)
             | Input::Pinged(_)
             | Input::BidAnswered(_)
+            | Input::RevenueWindowClosed
             | Input::ShutDown
             | Input::Recovered { .. } => true,
             // A caller who once gave up waiting gives up again, unless this time a target is on the line.

@@ -126,6 +126,9 @@ impl Disk {
             *held.entry(attempt.buyer).or_default() += attempt.hold_micros.0;
             *open.entry(attempt.bid).or_default() += 1;
         }
+        for awaited in self.snapshot.awaiting_revenue.values().filter_map(Call::awaited_revenue) {
+            *held.entry(awaited.attempt.buyer).or_default() += awaited.held_micros.0;
+        }
         let mut found = Vec::new();
         for (account, balance) in &self.snapshot.balances {
             match account {

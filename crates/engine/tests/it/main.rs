@@ -1,12 +1,14 @@
 //! The engine over a real store: what is decided is written, and comes back after a restart.
 
-use engine::{CommandError, Engine, EngineConfig, EngineThread, LiveBidders};
+use engine::{CommandError, Engine, EngineConfig, EngineThread, LiveBidders, Owner, Recovery};
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::bid::{BidProfile, Destination, Price};
 use exchange::call::{Arrival, CallState, Outcome, Stated};
+use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Command, Input};
 use exchange::id::{AccountId, BidProfileId, CallId};
 use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::transfer::LedgerAccount;
 use exchange::phone_number::CallerId;
 use exchange::policy::Policy;
 use exchange::schedule::ZoneName;
@@ -15,6 +17,7 @@ use exchange::tracking_number::{CallOrigin, TrackingNumber};
 use infra::store::{Store, StoreOptions};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
@@ -155,6 +158,56 @@ async fn a_call_open_at_a_crash_is_closed_at_the_next_start() {
     drop(restarted.store);
     let books = Store::open_read_only(copy.path()).expect("the books").verify().expect("an audit");
     assert_eq!(books.violations, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_revenue_is_awaited_over_a_restart_and_no_longer_than_agreed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut exchange = start(directory.path());
+    load_market(&exchange.engine).await;
+    let price = Price::RevenueShare {
+        share_basis_points: 1_500,
+        min_micros: Micros::units(5),
+        max_micros: Micros::units(40),
+        expected_micros: Micros::units(20),
+        report_within_s: 3_600,
+    };
+    let destination = Destination::of("sip:roofs@127.0.0.1:5090");
+    let bid = BidProfile::new(BidProfileId(Uuid::from_u128(3)), BUYER, "roofing", price, destination);
+    exchange.engine.command(Command::PutBidProfile { bid: Box::new(bid) }).await.expect("a valid bid");
+    let call = CallId(Uuid::from_u128(7));
+    for input in [arrival(), Input::TargetAnswered { attempt: 1 }, Input::CallerHungUp] {
+        exchange.engine.call(call, input).expect("room");
+    }
+    while !matches!(next_action(&mut exchange).await, Action::EndCall { .. }) {}
+    exchange.thread.stop();
+    drop(exchange.store);
+
+    let reader = Store::open_read_only(directory.path()).expect("the books");
+    let policy = Policy::default();
+    let screening = Arc::new(Screening::new(policy.screening.clone()).expect("the shipped rules"));
+    let snapshot = reader.load().expect("the books load");
+    let awaited = snapshot.awaiting_revenue[&call].awaited_revenue().expect("awaited");
+    let (until, held) = (awaited.report_until, awaited.held_micros);
+    assert_eq!(held, Micros::units(35));
+    let now = snapshot.last_alive_at;
+    let Recovery { mut owner, units } = Owner::recover(snapshot, policy, screening, now);
+    assert_eq!((units.len(), owner.next_due()), (0, Some(until)), "it goes on waiting");
+    assert_eq!(owner.due(Timestamp(until.0 - 1)), None);
+    let (due, input) = owner.due(until).expect("the time is over");
+    assert_eq!((due, &input), (call, &Input::RevenueWindowClosed));
+    owner.call(call, input, until).expect("it lapses");
+    assert_eq!(owner.book().balances().get(LedgerAccount::Held(BUYER)), Micros::ZERO);
+    drop(reader);
+
+    let restarted = start(directory.path());
+    let report =
+        Command::ReportRevenue { call, buyer: BUYER, revenue_micros: Micros::units(200), reference: None };
+    restarted.engine.command(report).await.expect("in time");
+    let balances = restarted.store.reader().balances(BUYER).expect("readable");
+    assert_eq!((balances.held_micros, balances.available_micros), (Micros::ZERO, Micros::units(20)));
+    restarted.thread.stop();
+    assert_eq!(restarted.store.reader().verify().expect("an audit").violations, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -6,59 +6,76 @@ use crate::bid::criteria::{Attestation, Criteria, TagTest};
 use crate::hash::FastMap;
 use crate::id::AccountId;
 use crate::place::{Language, State};
-use std::hash::Hash;
 
 /// Numbers the values that bids ever named. The first ones have a bucket to themselves, so that the board decides about them
 /// exactly; once the buckets are used up, all later values share the last.
 #[derive(Debug)]
-struct Numbering<T> {
-    numbers: FastMap<T, u16>,
+struct Numbering {
+    named: u16,
     shared: u16,
 }
 
-impl<T: Hash + Eq> Numbering<T> {
+impl Numbering {
     fn of(dimension: Dimension) -> Self {
-        Self { numbers: FastMap::default(), shared: dimension.buckets() - 1 }
+        Self { named: 0, shared: dimension.buckets() - 1 }
     }
 
-    /// The bucket of a value that a bid names, and whether it is its own.
-    fn number(&mut self, value: T) -> (u16, bool) {
-        let next = u16::try_from(self.numbers.len()).unwrap_or(u16::MAX);
-        if next >= self.shared && !self.numbers.contains_key(&value) {
-            return (self.shared, false);
+    /// The next bucket; the shared one when none is left.
+    fn next(&mut self) -> Option<u16> {
+        let next = self.named;
+        (next < self.shared).then(|| {
+            self.named += 1;
+            next
+        })
+    }
+
+    /// The bucket of a value that a bid names, and whether it is its own: the one it has, else the next.
+    fn number(&mut self, has: &mut u16) -> (u16, bool) {
+        if *has == NONE {
+            let Some(next) = self.next() else { return (self.shared, false) };
+            *has = next;
         }
-        (*self.numbers.entry(value).or_insert(next), true)
+        (*has, true)
     }
 
     /// The bucket of a call's value; none when no bid ever named it.
-    fn find<Q: Hash + Eq + ?Sized>(&self, value: &Q) -> Option<u16>
-    where
-        T: std::borrow::Borrow<Q>,
-    {
-        let is_full = self.numbers.len() >= usize::from(self.shared);
-        self.numbers.get(value).copied().or(is_full.then_some(self.shared))
+    fn find(&self, has: Option<u16>) -> Option<u16> {
+        has.filter(|bucket| *bucket != NONE).or((self.named >= self.shared).then_some(self.shared))
     }
 }
+
+/// No bucket yet.
+const NONE: u16 = u16::MAX;
+/// Pairs of letters.
+const PAIRS: usize = 26 * 26;
 
 /// The buckets of all values.
 #[derive(Debug)]
 pub(super) struct Buckets {
-    states: Numbering<State>,
-    languages: Numbering<Language>,
-    sellers: Numbering<AccountId>,
+    states: Numbering,
+    /// By [`State::number`].
+    by_state: Box<[u16; PAIRS]>,
+    languages: Numbering,
+    /// By [`Language::number`](crate::place::Language::number).
+    by_language: Box<[u16; PAIRS]>,
+    sellers: Numbering,
+    by_seller: FastMap<AccountId, u16>,
+    tags: Numbering,
     /// By name, then by value.
-    tags: FastMap<String, FastMap<String, u16>>,
-    tags_named: u16,
+    by_tag: FastMap<String, FastMap<String, u16>>,
 }
 
 impl Default for Buckets {
     fn default() -> Self {
         Self {
             states: Numbering::of(Dimension::State),
+            by_state: Box::new([NONE; PAIRS]),
             languages: Numbering::of(Dimension::Language),
+            by_language: Box::new([NONE; PAIRS]),
             sellers: Numbering::of(Dimension::Seller),
-            tags: FastMap::default(),
-            tags_named: 0,
+            by_seller: FastMap::default(),
+            tags: Numbering::of(Dimension::Tag),
+            by_tag: FastMap::default(),
         }
     }
 }
@@ -81,7 +98,7 @@ impl Buckets {
             admit(Dimension::Origin, (*origin as u16, true));
         }
         for state in &criteria.states {
-            admit(Dimension::State, self.states.number(*state));
+            admit(Dimension::State, self.states.number(&mut self.by_state[state.number()]));
         }
         for area_code in &criteria.area_codes {
             admit(Dimension::AreaCode, (area_code.saturating_sub(200), true));
@@ -90,7 +107,7 @@ impl Buckets {
             criteria.zips.iter().for_each(|zip| admit(Dimension::Zip3, (zip3(*zip), true)));
         }
         for language in &criteria.languages {
-            admit(Dimension::Language, self.languages.number(*language));
+            admit(Dimension::Language, self.languages.number(&mut self.by_language[language.number()]));
         }
         if let Some(least) = criteria.min_attestation {
             let all = [Attestation::A, Attestation::B, Attestation::C];
@@ -98,7 +115,7 @@ impl Buckets {
             enough.for_each(|enough| admit(Dimension::Attestation, (enough as u16, true)));
         }
         for seller in &criteria.sellers {
-            admit(Dimension::Seller, self.sellers.number(*seller));
+            admit(Dimension::Seller, self.sellers.number(self.by_seller.entry(*seller).or_insert(NONE)));
         }
         // A bit stands for one of a call's tags: only one rule can be read that way.
         let one_rule = criteria.tags.iter().find_map(|rule| Some((&rule.name, values(&rule.is, rule.not)?)));
@@ -114,38 +131,34 @@ impl Buckets {
     }
 
     fn tag(&mut self, name: &str, value: &str) -> (u16, bool) {
-        let shared = Dimension::Tag.buckets() - 1;
-        if let Some(number) = self.tags.get(name).and_then(|values| values.get(value)) {
+        if let Some(number) = self.by_tag.get(name).and_then(|values| values.get(value)) {
             return (*number, true);
         }
-        if self.tags_named >= shared {
-            return (shared, false);
-        }
-        let number = self.tags_named;
-        self.tags_named += 1;
-        self.tags.entry(name.to_owned()).or_default().insert(value.to_owned(), number);
+        let Some(number) = self.tags.next() else { return (self.tags.shared, false) };
+        self.by_tag.entry(name.to_owned()).or_default().insert(value.to_owned(), number);
         (number, true)
     }
 
     /// Where a call falls in each dimension.
     pub(super) fn query(&self, call: &CallFacts) -> Query {
-        let mut query = Query::with_room();
+        let mut query = Query::default();
         query.add(Dimension::Origin, call.origin as u16);
         let mut known = |dimension, bucket: Option<u16>| {
             if let Some(bucket) = bucket {
                 query.add(dimension, bucket);
             }
         };
-        known(Dimension::State, call.state.and_then(|state| self.states.find(&state)));
+        let state = |state: State| self.states.find(Some(self.by_state[state.number()]));
+        known(Dimension::State, call.state.and_then(state));
         known(Dimension::AreaCode, call.area_code.map(|area_code| area_code.saturating_sub(200)));
         known(Dimension::Zip3, call.zip.map(zip3));
-        known(Dimension::Language, call.language.and_then(|language| self.languages.find(&language)));
+        let language = |language: Language| self.languages.find(Some(self.by_language[language.number()]));
+        known(Dimension::Language, call.language.and_then(language));
         known(Dimension::Attestation, call.attestation.map(|attestation| attestation as u16));
-        known(Dimension::Seller, self.sellers.find(&call.seller));
+        known(Dimension::Seller, self.sellers.find(self.by_seller.get(&call.seller).copied()));
         for (name, value) in call.tags.iter() {
-            let number = self.tags.get(name).and_then(|values| values.get(value)).copied();
-            let shared = Dimension::Tag.buckets() - 1;
-            known(Dimension::Tag, number.or((self.tags_named >= shared).then_some(shared)));
+            let number = self.by_tag.get(name).and_then(|values| values.get(value)).copied();
+            known(Dimension::Tag, self.tags.find(number));
         }
         query
     }

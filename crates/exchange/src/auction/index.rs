@@ -126,6 +126,11 @@ impl BidIndex {
         &self.slots[slot]
     }
 
+    /// The most one call can cost a bid whose price no modifier changes.
+    pub fn hold(&self, slot: usize) -> Micros {
+        self.terms[slot].hold()
+    }
+
     /// The slots of a buyer's bids.
     pub fn of_buyer(&self, buyer: AccountId) -> &[usize] {
         self.slots_by_buyer.get(&buyer).map_or(&[], Vec::as_slice)
@@ -163,32 +168,48 @@ impl BidIndex {
         let query = self.buckets.query(call);
         let mut found = Found { offers: Vec::with_capacity(wanted.min(64) + 1), ..Found::default() };
         let clocks = self.clocks(market.now);
-        let mut ranks: Vec<Rank> = Vec::with_capacity(wanted.min(64) + 1);
+        let mut worst = Rank::BEST;
         board.walk(&query, |slot, listed| {
-            let worst = ranks.get(wanted - 1);
-            if worst.is_some_and(|worst| listed > *worst) {
-                found.stopped_at = worst.copied();
+            if found.offers.len() == wanted && listed > worst {
+                found.stopped_at = Some(worst);
                 return ControlFlow::Break(());
             }
             let slot = slot as usize;
             let expected = Micros(listed.price);
             match self.terms[slot].offer(slot, expected, &self.slots[slot], call, market, &clocks) {
-                Ok(offer) => {
-                    let rank = Rank { price: offer.score.0, ..listed };
-                    let place = ranks.partition_point(|better| *better < rank);
-                    if place < wanted {
-                        ranks.insert(place, rank);
-                        found.offers.insert(place, (slot, offer));
-                        ranks.truncate(wanted);
-                        found.offers.truncate(wanted);
-                    }
-                }
+                Ok(offer) => worst = self.add(&mut found.offers, (slot, offer), listed, worst, wanted),
                 Err(reason) => found.refused.add(reason, 1),
             }
             ControlFlow::Continue(())
         });
         found.query = query;
         found
+    }
+
+    /// Adds an offer at the place of its rank, keeps the best `wanted`, and gives the rank of the last, which was `worst`.
+    #[inline]
+    fn add(
+        &self,
+        offers: &mut Vec<(usize, Offer)>,
+        offer: (usize, Offer),
+        listed: Rank,
+        worst: Rank,
+        wanted: usize,
+    ) -> Rank {
+        let rank = Rank { price: offer.1.score.0, ..listed };
+        // Where the score is the listed price they come in order.
+        if offers.is_empty() || worst < rank {
+            if offers.len() < wanted {
+                offers.push(offer);
+                return rank;
+            }
+            return worst;
+        }
+        let rank_of = |(slot, offer): &(usize, Offer)| self.slots[*slot].rank(offer.score);
+        let place = offers.partition_point(|better| rank_of(better) < rank);
+        offers.insert(place, offer);
+        offers.truncate(wanted);
+        offers.last().map_or(worst, rank_of)
     }
 
     /// What a search that found this passed over: a sample of the best-priced bids where there are very many.

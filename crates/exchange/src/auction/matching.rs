@@ -242,9 +242,8 @@ impl ZoneClock {
         Self { zone, shown: Cell::new(None) }
     }
 
-    fn read(&self, now: Timestamp) -> LocalTime {
-        // Offsets of time zones change on whole minutes.
-        let minute = now.0.div_euclid(60_000_000);
+    #[inline]
+    fn read(&self, now: Timestamp, minute: i64) -> LocalTime {
         match self.shown.get() {
             Some((shown, local)) if shown == minute => local,
             _ => {
@@ -261,17 +260,25 @@ impl ZoneClock {
 pub struct WallClocks<'a> {
     zones: &'a [ZoneClock],
     now: Timestamp,
+    /// The minute since 1970: offsets of time zones change on whole minutes.
+    minute: i64,
 }
 
 impl<'a> WallClocks<'a> {
     /// Clocks for these zones.
     pub fn new(zones: &'a [ZoneClock], now: Timestamp) -> Self {
-        Self { zones, now }
+        Self { zones, now, minute: now.0.div_euclid(60_000_000) }
     }
 
     /// What the clock of one zone shows.
+    #[inline]
     pub fn read(&self, zone: usize) -> LocalTime {
-        self.zones[zone].read(self.now)
+        self.zones[zone].read(self.now, self.minute)
+    }
+
+    /// The minute since 1970 in which they are read.
+    pub fn minute(&self) -> i64 {
+        self.minute
     }
 }
 

@@ -6,45 +6,60 @@ use crate::auction::index::StandingBid;
 use crate::auction::matching::{CallFacts, Market, Offer, Refusal, WallClocks, cap_refusal, offer};
 use crate::bid::Price;
 use crate::ledger::money::Micros;
+use crate::schedule::{DaySet, LocalTime, Schedule};
 use std::cell::Cell;
-
-/// Microseconds in a minute: opening hours change on whole minutes.
-const MINUTE_MICROS: i64 = 60_000_000;
 
 /// One bid's terms.
 #[derive(Debug, Clone)]
 #[repr(align(64))]
 pub(super) struct Terms {
     buyer: u32,
+    zone: u16,
     price: Price,
     hold: Micros,
-    /// The minute for which it is known whether the target is open, doubled, and one more if it is.
-    open: Cell<i64>,
-    concurrent_calls_max: u32,
+    hours: Hours,
     /// The board decides about its criteria exactly, and its price is the same for every call.
     is_plain: bool,
-    /// Its only cap, if any, is on calls at the same time.
-    is_simply_capped: bool,
+}
+
+/// When the target is open.
+#[derive(Debug, Clone)]
+enum Hours {
+    /// The same hours on some days of every week: from the first minute to before the second.
+    Weekly { days: DaySet, from: u16, to: u16 },
+    /// Anything else. The minute for which it is known whether it is open, doubled, and one more if it is.
+    Other { known: Cell<i64> },
+}
+
+impl Hours {
+    fn of(schedule: &Schedule) -> Self {
+        match schedule.weekly() {
+            Some((days, from, to)) => Self::Weekly { days, from: from.0, to: to.0 },
+            None => Self::Other { known: Cell::new(i64::MIN) },
+        }
+    }
 }
 
 impl Terms {
     pub(super) fn of(standing: &StandingBid, buyer: u32, criteria_are_exact: bool) -> Self {
         let profile = &standing.profile;
-        let caps = &profile.caps;
-        let is_simply_capped =
-            caps.concurrent_calls_by_hour.is_empty() && caps.limits.is_empty() && caps.group.is_none();
         Self {
             buyer,
+            zone: u16::try_from(standing.zone).expect("there are fewer than a thousand time zones"),
             price: profile.price,
             hold: profile.price.most(standing.max_call_s),
-            open: Cell::new(i64::MIN),
-            concurrent_calls_max: caps.concurrent_calls.unwrap_or(u32::MAX),
+            hours: Hours::of(&profile.schedule),
             is_plain: criteria_are_exact && profile.modifiers.is_empty(),
-            is_simply_capped,
         }
     }
 
+    /// The most one of its calls can cost.
+    pub(super) fn hold(&self) -> Micros {
+        self.hold
+    }
+
     /// What the bid, listed at `expected`, offers for a call that its board admits, as [`offer`] says it.
+    #[inline]
     pub(super) fn offer(
         &self,
         slot: usize,
@@ -60,7 +75,8 @@ impl Terms {
         if expected < call.floor {
             return Err(Refusal::BelowFloor);
         }
-        if market.usages.is_resting(slot, market.now) {
+        let has_room = market.usages.has_room(slot);
+        if !has_room && market.usages.is_resting(slot, market.now) {
             return Err(Refusal::Resting);
         }
         let Some(buyer) = market.buyers.at(self.buyer).filter(|buyer| buyer.is_active) else {
@@ -69,16 +85,14 @@ impl Terms {
         if buyer.currency != call.currency {
             return Err(Refusal::Currency);
         }
-        if !self.is_open(standing, market, clocks) {
+        let local = clocks.read(usize::from(self.zone));
+        if !self.is_open(standing, &local, clocks.minute()) {
             return Err(Refusal::Closed);
         }
-        if !self.is_simply_capped {
-            let local = clocks.read(standing.zone);
-            if let Err(cap) = market.usages.check(slot, &standing.profile, &local, self.hold, market.now) {
-                return Err(cap_refusal(cap));
-            }
-        } else if market.usages.concurrent_calls(slot) >= self.concurrent_calls_max {
-            return Err(Refusal::ConcurrencyCap);
+        if !has_room {
+            let checked = market.usages.check(slot, &standing.profile, &local, self.hold, market.now);
+            checked.map_err(cap_refusal)?;
+            market.usages.note_room(slot, &standing.profile.caps);
         }
         if buyer.spendable < self.hold {
             return Err(Refusal::InsufficientFunds);
@@ -86,14 +100,29 @@ impl Terms {
         Ok(Offer { price: self.price, expected, score: expected, quality: None })
     }
 
-    fn is_open(&self, standing: &StandingBid, market: &Market, clocks: &WallClocks) -> bool {
-        let minute = market.now.0.div_euclid(MINUTE_MICROS);
-        let known = self.open.get();
-        if known.div_euclid(2) == minute {
-            return known.rem_euclid(2) == 1;
+    #[inline]
+    fn is_open(&self, standing: &StandingBid, local: &LocalTime, minute: i64) -> bool {
+        let known = match &self.hours {
+            Hours::Weekly { days, from, to } => {
+                return days.contains(local.weekday) && (*from..*to).contains(&local.minute_of_day);
+            }
+            Hours::Other { known } => known,
+        };
+        if known.get().div_euclid(2) == minute {
+            return known.get().rem_euclid(2) == 1;
         }
-        let is_open = standing.profile.schedule.is_open(&clocks.read(standing.zone));
-        self.open.set(minute * 2 + i64::from(is_open));
+        let is_open = standing.profile.schedule.is_open(local);
+        known.set(minute * 2 + i64::from(is_open));
         is_open
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_terms_of_a_bid_are_one_cache_line() {
+        assert_eq!(size_of::<Terms>(), 64);
     }
 }

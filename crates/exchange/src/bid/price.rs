@@ -5,6 +5,7 @@ use crate::bid::criteria::Criteria;
 use crate::book::MOST_MONEY;
 use crate::ledger::money::Micros;
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 
 /// What a bid pays for a converted call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +26,8 @@ pub enum Price {
         /// After that in steps of this many seconds, such as the 6 of 30/6.
         next_increment_s: u32,
     },
-    /// A share of what the buyer earns from the call. The least is charged when the call converts; the rest when the buyer
-    /// reports its revenue.
+    /// A share of what the buyer earns from the call. The most is held when it rings, the least charged when it converts, the
+    /// rest when the buyer reports its revenue; unreported, the rest is given back.
     RevenueShare {
         /// The share, in basis points: 1,500 is 15 %.
         share_basis_points: u16,
@@ -36,7 +37,20 @@ pub enum Price {
         max_micros: Micros,
         /// What a call is expected to come to, in micro-units; its place in the auction.
         expected_micros: Micros,
+        /// How long after the call the buyer may report its revenue, in seconds; absent is 24 hours. What may still be charged is
+        /// held until then.
+        #[serde(default = "report_within_s")]
+        report_within_s: u32,
     },
+}
+
+/// What a buyer may have to report its revenue in: a minute to 30 days.
+pub(crate) const REPORT_WITHIN_S: RangeInclusive<u32> = 60..=30 * 24 * 3_600;
+
+/// Most sales are closed, and reported by the buyers' systems, on the day of the call; every hour more is an hour in which the
+/// buyer's money is held for nothing.
+fn report_within_s() -> u32 {
+    24 * 3_600
 }
 
 /// A change of the price for some calls.

@@ -1,9 +1,10 @@
 //! How calls end: given up, moved on, or settled.
 
 use super::effects::Effects;
+use super::revenue::await_revenue;
 use super::ringing::ring_after;
 use crate::book::Book;
-use crate::call::{Attempt, Call, CallState, EndedBy, FailureCause, Outcome, Planned};
+use crate::call::{Attempt, Call, CallState, EndedBy, FailureCause, Outcome, Planned, SharedRevenue};
 use crate::effect::{Action, Effect, EndReason, Record};
 use crate::event::Fact;
 use crate::ledger::money::Micros;
@@ -93,8 +94,11 @@ pub(super) fn hang_up(
 ) {
     let duplicate = duplicate(book, &call, &attempt, out.now);
     let settlement = settle::settle(&call, &attempt, connected_ms, duplicate);
+    let revenue = settlement
+        .and_then(|settlement| settle::shared_revenue(&call, &attempt, settlement, duplicate, out.now));
+    let kept = revenue.as_ref().map_or(Micros::ZERO, SharedRevenue::held_micros);
     note_end(book, &call, &attempt, connected_ms, settlement.is_some(), ended_by, out);
-    finish(book, &attempt, settlement.map(|settlement| settlement.charge), out);
+    finish(book, &attempt, settlement.map(|settlement| Micros(settlement.charge.0 + kept.0)), out);
     let outcome = match settlement {
         None => {
             out.book(book, settle::release(&call, &attempt, out.now));
@@ -103,7 +107,7 @@ pub(super) fn hang_up(
             Outcome::NotConverted { attempt, connected_ms, ended_by, is_duplicate }
         }
         Some(settlement) => {
-            out.book(book, settle::capture(&call, &attempt, settlement, out.now));
+            out.book(book, settle::capture(&call, &attempt, settlement, kept, out.now));
             out.tell(Fact::CallConverted {
                 bid: attempt.bid,
                 buyer: attempt.buyer,
@@ -119,12 +123,14 @@ pub(super) fn hang_up(
                 charge_micros: settlement.charge,
                 payout_micros: settlement.payout,
                 margin_micros: settlement.margin,
+                revenue,
             }
         }
     };
     let ended = end(call, outcome, out);
     book.recent_calls.note_if(RecentCall::of(&ended));
     out.act(Action::EndCall { reason: EndReason::Over { by: ended_by } });
+    await_revenue(book, ended, out);
 }
 
 /// What the trading rules know of this caller, this buyer and this seller.
@@ -164,7 +170,7 @@ fn note_end(
     out.write(Record::SellerRecord(call.seller, record.clone()));
 }
 
-/// Ends the use of a connected target: its money becomes what was charged.
+/// Ends the use of a connected target: its money becomes what was charged, or is still held.
 fn finish(book: &mut Book, attempt: &Attempt, charge: Option<Micros>, out: &mut Effects) {
     if let Some(slot) = book.bids.slot(attempt.bid) {
         book.usages.finish(slot, &attempt.counted, attempt.hold_micros, charge);

@@ -7,6 +7,8 @@
 //!        screened out                    no bidder   unanswered / abandoned
 //! ```
 //!
+//! A call sold for a share of the buyer's revenue has one thing to come after its end: the report of it, or its lapse ([`revenue`]).
+//!
 //! A ping goes the same way as far as the auction; what it wins is reserved until the call comes ([`reserve`]).
 //!
 //! [`step`] is the only way in. It changes the book and returns what must be written and done; it does nothing itself.
@@ -16,9 +18,11 @@ mod decision;
 mod reservation;
 mod ringing;
 mod ending;
+mod revenue;
 mod effects;
 
 pub use bidding::LIVE_BIDDERS_MAX;
+pub(crate) use revenue::report_revenue;
 
 use effects::Effects;
 
@@ -59,6 +63,7 @@ pub fn step(book: &mut Book, id: CallId, input: Input, now: Timestamp) -> Result
         return Ok(match input {
             Input::Arrived(arrival) => arrive(book, id, arrival, now),
             Input::Pinged(request) => ping(book, id, request, now),
+            Input::RevenueWindowClosed => revenue::lapse(book, id, now),
             _ => Vec::new(),
         });
     };

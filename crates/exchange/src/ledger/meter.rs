@@ -5,7 +5,7 @@ use crate::ledger::money::Micros;
 
 impl Price {
     /// What a converted call of this length costs. Time is billed in whole seconds begun, rounded up to the billing
-    /// increments (30/6 bills 31 s as 36 s); a fraction of a micro-unit is dropped.
+    /// increments (30/6 bills 31 s as 36 s); a fraction of a micro-unit is dropped. Of a revenue share, the least.
     pub fn charge(&self, connected_ms: u64) -> Micros {
         match *self {
             Self::PerCall { amount_micros } => amount_micros,
@@ -31,7 +31,21 @@ impl Price {
 
     /// The most a call of at most `max_call_s` seconds can cost: what is held while it rings and runs.
     pub fn most(&self, max_call_s: u32) -> Micros {
-        self.charge(u64::from(max_call_s) * 1_000)
+        match *self {
+            Self::RevenueShare { max_micros, .. } => max_micros,
+            _ => self.charge(u64::from(max_call_s) * 1_000),
+        }
+    }
+
+    /// What a converted call costs in all once the buyer's revenue from it is known: its share, at least the least and at most the
+    /// most. A price that is no share costs what it cost.
+    pub fn charge_for(&self, revenue: Micros, charged: Micros) -> Micros {
+        match *self {
+            Self::RevenueShare { share_basis_points, min_micros, max_micros, .. } => {
+                revenue.share(share_basis_points).max(min_micros).min(max_micros)
+            }
+            _ => charged,
+        }
     }
 }
 
@@ -45,6 +59,31 @@ impl Conversion {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_of_the_revenue_is_at_least_the_least_and_at_most_the_most() {
+        let share = Price::RevenueShare {
+            share_basis_points: 1_500,
+            min_micros: Micros::units(5),
+            max_micros: Micros::units(40),
+            expected_micros: Micros::units(20),
+            report_within_s: 3_600,
+        };
+        assert_eq!((share.charge(60_000), share.most(60)), (Micros::units(5), Micros::units(40)));
+        for (revenue, charge) in [
+            ("0", "5.00"),
+            ("33.33", "5.00"),
+            ("33.34", "5.001"),
+            ("200", "30.00"),
+            ("266.67", "40.00"),
+            ("9000000000", "40.00"),
+            // A millionth less is dropped, never rounded up.
+            ("100.000001", "15.00"),
+        ] {
+            let revenue = revenue.parse().expect("an amount");
+            assert_eq!(share.charge_for(revenue, Micros::units(5)).to_string(), charge, "{revenue}");
+        }
+    }
 
     #[test]
     fn billing_increments() {

@@ -105,6 +105,16 @@ pub enum TransferReason {
         /// The call.
         call: CallId,
     },
+    /// The seller's part of what the buyer's revenue added to the charge: held to payable.
+    RevenuePayout {
+        /// The call.
+        call: CallId,
+    },
+    /// The house's part of what the buyer's revenue added to the charge: held to margin.
+    RevenueMargin {
+        /// The call.
+        call: CallId,
+    },
 }
 
 impl fmt::Display for TransferReason {
@@ -115,6 +125,8 @@ impl fmt::Display for TransferReason {
             Self::Release { call, attempt } => write!(f, "release:{call}:{attempt}"),
             Self::Payout { call } => write!(f, "payout:{call}"),
             Self::Margin { call } => write!(f, "margin:{call}"),
+            Self::RevenuePayout { call } => write!(f, "revenue_payout:{call}"),
+            Self::RevenueMargin { call } => write!(f, "revenue_margin:{call}"),
         }
     }
 }
@@ -139,6 +151,8 @@ impl std::str::FromStr for TransferReason {
             (Some("release"), Some(_)) => Ok(Self::Release { call: call()?, attempt: attempt()? }),
             (Some("payout"), None) => Ok(Self::Payout { call: call()? }),
             (Some("margin"), None) => Ok(Self::Margin { call: call()? }),
+            (Some("revenue_payout"), None) => Ok(Self::RevenuePayout { call: call()? }),
+            (Some("revenue_margin"), None) => Ok(Self::RevenueMargin { call: call()? }),
             _ => Err(error()),
         }
     }
@@ -152,7 +166,9 @@ impl TransferReason {
             Self::Hold { call, .. }
             | Self::Release { call, .. }
             | Self::Payout { call }
-            | Self::Margin { call } => Some(*call),
+            | Self::Margin { call }
+            | Self::RevenuePayout { call }
+            | Self::RevenueMargin { call } => Some(*call),
         }
     }
 }

@@ -6,7 +6,7 @@ use exchange::bid::caps::{CapGroup, Limit, Pacing, Period};
 use exchange::bid::live::{CallerDisclosure, LiveAnswer, LiveBidder, LiveSaid, LiveVia, NoLiveBid};
 use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Destination, Price};
 use exchange::book::Book;
-use exchange::call::{Arrival, Call, CallState, FailureCause, Outcome, Stated};
+use exchange::call::{Arrival, Call, CallState, FailureCause, Outcome, RevenueStage, SharedRevenue, Stated};
 use exchange::call_flow;
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Command, Effect, Input, Record};
@@ -102,6 +102,13 @@ enum Happening {
     Rules {
         rules: ScopedRules,
     },
+    /// A buyer reports its revenue from some call, or its time for that is over.
+    Revenue {
+        which: usize,
+        buyer: Option<u128>,
+        revenue: i64,
+        is_over: bool,
+    },
     Wait {
         ms: u64,
     },
@@ -113,6 +120,15 @@ fn price() -> impl Strategy<Value = Price> {
         (1i64..5_000_000, 0u32..90, 1u32..90).prop_map(|(rate, first_increment_s, next_increment_s)| {
             Price::PerMinute { rate_micros: Micros(rate), first_increment_s, next_increment_s }
         }),
+        (1u16..10_001, 0i64..5_000_000, 0i64..10_000_000, 1i64..20_000_000).prop_map(
+            |(share_basis_points, least, expected, most)| Price::RevenueShare {
+                share_basis_points,
+                min_micros: Micros(least),
+                max_micros: Micros(least + expected + most),
+                expected_micros: Micros(least + expected.max(1)),
+                report_within_s: 600,
+            }
+        ),
     ]
 }
 
@@ -231,6 +247,8 @@ fn happening() -> impl Strategy<Value = Happening> {
             |(buyer, concurrent_calls, limits)| Happening::Group { buyer, concurrent_calls, limits }
         ),
         1 => rules().prop_map(|rules| Happening::Rules { rules }),
+        3 => (any::<usize>(), proptest::option::weighted(0.2, 0..BUYERS), -1i64..200_000_000, proptest::bool::weighted(0.3))
+            .prop_map(|(which, buyer, revenue, is_over)| Happening::Revenue { which, buyer, revenue, is_over }),
         3 => (0u64..200_000).prop_map(|ms| Happening::Wait { ms }),
     ]
 }
@@ -320,6 +338,16 @@ fn aftermath(book: &mut Book, now: Timestamp) -> Vec<Vec<Effect>> {
     came
 }
 
+/// What a reported revenue added, and how much of that the seller earned.
+fn added_by(stage: Option<&RevenueStage>) -> (i64, i64) {
+    match stage {
+        Some(RevenueStage::Reported { added_micros, added_payout_micros, .. }) => {
+            (added_micros.0, added_payout_micros.0)
+        }
+        _ => (0, 0),
+    }
+}
+
 /// A book with what was recorded of it, and everything that must stay true.
 struct World {
     book: Book,
@@ -375,14 +403,19 @@ impl World {
     }
 
     /// A call to the number once its floor is this.
-    fn call_with_floor(&mut self, floor: i64) -> Call {
+    fn set_floor(&mut self, floor: i64) {
         let listed = self.book.tracking_number(number()).expect("listed").clone();
         let number = TrackingNumber { floor_micros: Micros(floor), ..listed };
-        self.command(Command::PutTrackingNumber { number: number.clone() });
+        self.command(Command::PutTrackingNumber { number });
+    }
+
+    /// A call that nobody has heard of, once the number is listed.
+    fn a_call(&self) -> Option<Call> {
+        let listed = self.book.tracking_number(number())?;
         let caller = CallerId::Number("+12125550100".parse().expect("a number"));
         let trunk = "carrier".to_owned();
-        let arrival = Arrival { called: number.number, caller, trunk, stated: Stated::default() };
-        Call::received(CallId(Uuid::from_u128(1_000)), arrival, &number, self.now)
+        let arrival = Arrival { called: listed.number, caller, trunk, stated: Stated::default() };
+        Some(Call::received(CallId(Uuid::from_u128(1_000)), arrival, listed, self.now))
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -402,6 +435,23 @@ impl World {
                     let (id, input, connected) = likely(call, choice);
                     self.now = self.now.plus_ms(if connected { ms } else { ms / 100 });
                     self.input(id, input);
+                }
+            }
+            Happening::Revenue { which, buyer: by, revenue, is_over } => {
+                // Of calls that have ended, also those that await nothing.
+                let ended: Vec<&Call> = self.ended.values().collect();
+                let Some(call) = ended.get(which % ended.len().max(1)) else { return };
+                let (id, awaited) = (call.id, call.awaited_revenue());
+                let owner = awaited.map_or(buyer(0), |awaited| awaited.attempt.buyer);
+                if is_over {
+                    self.input(id.0.as_u128() - 1, Input::RevenueWindowClosed);
+                } else {
+                    self.command(Command::ReportRevenue {
+                        call: id,
+                        buyer: by.map_or(owner, buyer),
+                        revenue_micros: Micros(revenue),
+                        reference: None,
+                    });
                 }
             }
             Happening::Deposit { buyer: index, amount, reference } => self.command(Command::Deposit {
@@ -479,7 +529,11 @@ impl World {
                     assert!(self.reasons.insert(transfer.reason.clone()), "booked twice: {transfer:?}");
                 }
                 Record::Call(call) if matches!(call.state, CallState::Ended { .. }) => {
-                    assert!(self.ended.insert(call.id, *call).is_none(), "a call ended twice");
+                    let has_come = call.awaited_revenue().is_none();
+                    let before = self.ended.insert(call.id, *call);
+                    let was_awaited = before.as_ref().map(|before| before.awaited_revenue().is_some());
+                    // Ended once, and then changed once at most: when the revenue that was awaited has come, or has not.
+                    assert!(was_awaited.is_none_or(|awaited| awaited && has_come), "ended twice: {before:?}");
                 }
                 _ => {}
             }
@@ -494,6 +548,9 @@ impl World {
             let credit = if index == 0 { 20_000_000 } else { 0 };
             let open = self.book.calls().filter_map(Call::held_attempt).filter(|attempt| attempt.buyer == id);
             let held: i64 = open.map(|attempt| attempt.hold_micros.0).sum();
+            let awaiting = self.book.awaiting_revenue().filter_map(Call::awaited_revenue);
+            let awaiting = awaiting.filter(|awaited| awaited.attempt.buyer == id);
+            let held = held + awaiting.map(|awaited| awaited.held_micros.0).sum::<i64>();
             assert_eq!(balances.get(LedgerAccount::Held(id)), Micros(held), "a hold leaked");
             assert!(balances.get(LedgerAccount::Available(id)).0 >= -credit, "a balance passed its limit");
         }
@@ -506,7 +563,17 @@ impl World {
             let open = u32::try_from(open.count()).expect("few calls");
             assert_eq!(concurrent_calls(&self.book, bid_id(index)), open, "capacity leaked");
         }
+        self.check_search(3);
         self.check_restored();
+    }
+
+    /// What the search knows without asking is what asking would tell, whatever has happened since it came to know it.
+    fn check_search(&self, wanted: usize) {
+        let Some(call) = self.a_call() else { return };
+        let facts = self.book.facts(&call, &[]).expect("a listed number");
+        let market = self.book.market(self.now);
+        let found = self.book.bids().search(&facts, &market, wanted);
+        assert_eq!(found.offers, self.book.bids().scan(&facts, &market, wanted));
     }
 
     /// What was recorded is enough to come back: same balances, same open calls, same daily caps.
@@ -518,6 +585,11 @@ impl World {
         let mut open: Vec<Call> = self.book.calls().map(durable).collect();
         open.sort_by_key(|call| call.id);
         assert_eq!(open, self.recorded.open_calls.values().map(durable).collect::<Vec<_>>());
+        let awaiting = |book: &Book| {
+            let awaiting = book.awaiting_revenue().map(|call| (call.id, call.clone()));
+            awaiting.collect::<BTreeMap<CallId, Call>>()
+        };
+        assert_eq!(awaiting(&restored), awaiting(&self.book));
         for index in 0..BIDS {
             let id = bid_id(index);
             assert_eq!(concurrent_calls(&restored, id), concurrent_calls(&self.book, id));
@@ -540,18 +612,32 @@ impl World {
         }
     }
 
-    /// Every converted call was paid exactly once, in full; no other call cost anything.
+    /// Every converted call was paid exactly once, in full, and at most once more for its buyer's revenue; no other call cost
+    /// anything.
     fn check_settlement(&self) {
         for call in self.ended.values() {
             let CallState::Ended { outcome, .. } = &call.state else { continue };
             let paid = self.reasons.contains(&TransferReason::Payout { call: call.id });
             let kept = self.reasons.contains(&TransferReason::Margin { call: call.id });
-            if let Outcome::Converted { charge_micros, payout_micros, margin_micros, attempt, .. } = outcome {
+            let paid_more = self.reasons.contains(&TransferReason::RevenuePayout { call: call.id });
+            let kept_more = self.reasons.contains(&TransferReason::RevenueMargin { call: call.id });
+            if let Outcome::Converted {
+                charge_micros, payout_micros, margin_micros, attempt, revenue, ..
+            } = outcome
+            {
                 assert_eq!(charge_micros.0, payout_micros.0 + margin_micros.0);
                 assert!(*charge_micros <= attempt.hold_micros, "charged more than was held");
-                assert_eq!((paid, kept), (payout_micros.0 > 0, margin_micros.0 > 0));
+                let (added, added_payout) = added_by(revenue.as_ref().map(|revenue| &revenue.stage));
+                let first_payout = payout_micros.0 - added_payout;
+                let first_margin = margin_micros.0 - (added - added_payout);
+                assert_eq!((paid, kept), (first_payout > 0, first_margin > 0));
+                assert_eq!((paid_more, kept_more), (added_payout > 0, added > added_payout));
+                assert!(first_payout >= 0 && first_margin >= 0 && added >= added_payout, "{call:?}");
+                if let Some(SharedRevenue { payout_basis_points, .. }) = revenue {
+                    assert_eq!(*payout_micros, charge_micros.share(*payout_basis_points), "{call:?}");
+                }
             } else {
-                assert!(!paid && !kept, "charged without converting: {call:?}");
+                assert!(!paid && !kept && !paid_more && !kept_more, "charged without converting: {call:?}");
             }
         }
     }
@@ -586,6 +672,13 @@ proptest! {
         }
         world.check();
         prop_assert_eq!(world.book.calls().len(), 0, "every call can be ended");
+        let mut awaiting: Vec<CallId> = world.book.awaiting_revenue().map(|call| call.id).collect();
+        awaiting.sort_unstable();
+        for call in awaiting {
+            world.input(call.0.as_u128() - 1, Input::RevenueWindowClosed);
+        }
+        world.check();
+        prop_assert_eq!(world.book.awaiting_revenue().len(), 0, "nothing is awaited for ever");
         world.check_settlement();
         world.check_lives_on();
     }
@@ -604,11 +697,8 @@ proptest! {
             let live = false;
             world.happen(Happening::Bid { bid, buyer, price, caps, min_connected_s: 30, active, live });
         }
-        let call = world.call_with_floor(floor);
-        let facts = world.book.facts(&call, &[]).expect("a listed number");
-        let market = world.book.market(world.now);
-        let found = world.book.bids().search(&facts, &market, wanted);
-        prop_assert_eq!(found.offers, world.book.bids().scan(&facts, &market, wanted));
+        world.set_floor(floor);
+        world.check_search(wanted);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use exchange::auction::receipt::{AuctionReceipt, RankedBid};
 use exchange::bid::Price;
 use exchange::bid::live::BidResult;
 use exchange::book::Book;
-use exchange::call::{Attempt, Call, CallState, Outcome};
+use exchange::call::{Attempt, Call, CallState, Outcome, RevenueStage};
 use exchange::effect::{Action, Effect, Record};
 use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
@@ -53,6 +53,7 @@ fn action(action: &Action, names: &Names) -> String {
             }
         },
         Action::StartReservationTimer { after_ms } => format!("start reservation timer, {after_ms} ms"),
+        Action::StartRevenueTimer { after_ms } => format!("start revenue timer, {after_ms} ms"),
         Action::RingTarget { attempt, destination, .. } => {
             format!("ring target {attempt} at {}", destination.sip_uris.join(", "))
         }
@@ -178,12 +179,25 @@ fn call(call: &Call, names: &Names) -> String {
                 charge_micros,
                 payout_micros,
                 margin_micros,
+                revenue,
             } => format!(
-                "ended: converted, {} for {connected_ms} ms, by {ended_by:?}, {charge_micros} = {payout_micros} + {margin_micros}",
-                bid(attempt)
+                "ended: converted, {} for {connected_ms} ms, by {ended_by:?}, {charge_micros} = {payout_micros} + {margin_micros}{}",
+                bid(attempt),
+                revenue.as_ref().map(|revenue| shared(&revenue.stage)).unwrap_or_default()
             ),
             other => format!("ended: {}, {} failed", other.name(), call.failed_attempts.len()),
         },
+    }
+}
+
+fn shared(stage: &RevenueStage) -> String {
+    match stage {
+        RevenueStage::Awaited { held_micros } => format!(", {held_micros} held for its revenue"),
+        RevenueStage::Reported { revenue_micros, reference, added_micros, .. } => {
+            let reference = reference.as_deref().unwrap_or("no reference");
+            format!(", {added_micros} of it for a revenue of {revenue_micros} ({reference})")
+        }
+        RevenueStage::Lapsed => ", no revenue reported".to_owned(),
     }
 }
 
@@ -194,6 +208,8 @@ fn transfer(transfer: &Transfer, names: &Names) -> String {
         TransferReason::Release { attempt, .. } => format!("release {attempt}"),
         TransferReason::Payout { .. } => "payout".to_owned(),
         TransferReason::Margin { .. } => "margin".to_owned(),
+        TransferReason::RevenuePayout { .. } => "revenue payout".to_owned(),
+        TransferReason::RevenueMargin { .. } => "revenue margin".to_owned(),
     };
     let place = |account: &LedgerAccount| match account {
         LedgerAccount::Available(id) => format!("available of {}", names.of(id.0)),

@@ -21,6 +21,7 @@
 //! at 2.0 answered 1 attempt 1          | failed 1 attempt 1 busy | ring timeout 1 attempt 1
 //! at 9.5 caller hangs up 1             | target hangs up 1 | peer lost 1 | max duration 1 attempt 1 | shutdown 1
 //! at 9.5 recover 1 alive 8.0           (the exchange was last known to run at 8.0)
+//! at 60.0 acme earned 200.00 from 1 [sale-7] | revenue closed 1
 //! at 1.0 deposit acme 25.00 ref-1      | pause A | resume A | suspend acme | activate acme
 //! at 1.0 set bid ... | set rules ... | set deal ... | set group ... | set number ...    (shows what it comes to)
 //! ```
@@ -333,6 +334,16 @@ impl Script {
                 let reference = reference.to_owned();
                 self.command(Command::Deposit { account, amount_micros, reference }, now);
             }
+            [buyer, "earned", revenue, "from", call, ref reference @ ..] => {
+                let command = Command::ReportRevenue {
+                    call: CallId(self.names.id(&format!("call {call}"))),
+                    buyer: AccountId(self.names.id(buyer)),
+                    revenue_micros: revenue.parse().map_err(|error| format!("{error}"))?,
+                    reference: reference.first().map(|reference| (*reference).to_owned()),
+                };
+                self.command(command, now);
+            }
+            ["revenue", "closed", call] => self.step(call, Input::RevenueWindowClosed, now),
             ["pause", bid] => self.bid_status(bid, BidStatus::Paused, now),
             ["resume", bid] => self.bid_status(bid, BidStatus::Active, now),
             ["suspend", account] => self.account_status(account, AccountStatus::Suspended, now),

@@ -129,7 +129,8 @@ pub(crate) fn price() -> impl Strategy<Value = Price> {
         1 => share.prop_map(|(share_basis_points, least, expected_micros)| {
             let min_micros = Micros(least).min(expected_micros);
             let max_micros = Micros(expected_micros.0 * 3);
-            Price::RevenueShare { share_basis_points, min_micros, max_micros, expected_micros }
+            let report_within_s = 3_600;
+            Price::RevenueShare { share_basis_points, min_micros, max_micros, expected_micros, report_within_s }
         }),
     ]
 }

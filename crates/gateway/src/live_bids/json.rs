@@ -2,9 +2,8 @@
 
 use super::messages::{Answer, Misread, Offer, invalid};
 use crate::problem::Problem;
-use crate::request::misread;
+use crate::request::{amount, misread};
 use exchange::id::{BidProfileId, CallId};
-use exchange::ledger::money::Micros;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -46,22 +45,12 @@ fn answer(said: Said) -> Result<Answer, Problem> {
     let offer = match r#type {
         Verb::NoBid => None,
         Verb::Bid => {
-            let price_micros = amount(price)?;
+            let missing = || invalid("price", "is missing", "add it, or send no_bid");
+            let price_micros = amount("price", &price.ok_or_else(missing)?)?;
             Some(Offer { price_micros, price_field: "price", min_connected_s, sip_uri })
         }
     };
     Ok(Answer { call, bid, offer })
-}
-
-/// Numbers are read from their text: a price never passes through a float.
-fn amount(price: Option<Value>) -> Result<Micros, Problem> {
-    let text = match price {
-        Some(Value::String(text)) => text,
-        Some(Value::Number(number)) => number.to_string(),
-        Some(_) => return Err(invalid("price", "is neither text nor number", "write it as \"12.50\"")),
-        None => return Err(invalid("price", "is missing", "add it, or send no_bid")),
-    };
-    text.parse().map_err(|_| invalid("price", "is not an amount", "write it as \"12.50\""))
 }
 
 fn meant(text: &str) -> Option<(CallId, BidProfileId)> {

@@ -1,6 +1,7 @@
 //! `/v1/calls` and `/v1/totals`: calls, each role's view of them, and what they came to.
 
 use super::Listed;
+use super::revenue::RevenueView;
 use crate::access::{Principal, Role};
 use crate::problem::{Kind, Problem};
 use crate::request::{self, Part, Query};
@@ -77,6 +78,9 @@ pub(crate) struct CallView {
     /// What the house kept, in micro-units.
     #[serde(skip_serializing_if = "Option::is_none")]
     margin_micros: Option<Micros>,
+    /// Where the price is a share of the buyer's revenue: the report of it. What it added is in the amounts above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revenue: Option<RevenueView>,
 }
 
 /// Where a call stands.
@@ -217,7 +221,7 @@ fn taken(call: &Call) -> Option<&Attempt> {
 
 impl CallView {
     /// The call as `role` may see it. Only for calls that it may know of: [`Role::sees_call`].
-    fn new(call: Call, role: Role) -> Self {
+    pub(super) fn new(call: Call, role: Role) -> Self {
         // A buyer that was rung in vain is not told what became of the call with another one.
         let is_party =
             taken(&call).is_none_or(|attempt| !matches!(role, Role::Buyer(own) if own != attempt.buyer));
@@ -243,6 +247,7 @@ impl CallView {
             charge_micros: None,
             payout_micros: None,
             margin_micros: None,
+            revenue: None,
         };
         if let CallState::Ended { outcome, ended_at } = call.state
             && is_party
@@ -267,6 +272,7 @@ impl CallView {
                 charge_micros,
                 payout_micros,
                 margin_micros,
+                revenue,
                 ..
             } => {
                 self.connected_ms = Some(connected_ms);
@@ -274,6 +280,7 @@ impl CallView {
                 self.charge_micros = (!matches!(role, Role::Seller(_))).then_some(charge_micros);
                 self.payout_micros = (!matches!(role, Role::Buyer(_))).then_some(payout_micros);
                 self.margin_micros = role.is_house().then_some(margin_micros);
+                self.revenue = revenue.filter(|_| !matches!(role, Role::Seller(_))).map(RevenueView::from);
             }
             Outcome::Redeemed { by } => self.redeemed_by = Some(by),
             Outcome::NoBidder

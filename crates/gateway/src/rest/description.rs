@@ -2,7 +2,7 @@
 
 use super::{
     accounts, api_keys, balances, bid_profiles, calls, cap_groups, deals, events, health, live_bids,
-    ping_endpoints, pings, receipts, ringba, tracking_numbers, trading_rules, transfers,
+    ping_endpoints, pings, receipts, revenue, ringba, tracking_numbers, trading_rules, transfers,
 };
 use crate::access::Policy;
 use crate::problem::ProblemDetails;
@@ -63,6 +63,7 @@ use utoipa::{Modify, OpenApi};
         receipts::show,
         receipts::list,
         transfers::of_call,
+        revenue::report,
         calls::totals,
         events::list,
         api_keys::create,

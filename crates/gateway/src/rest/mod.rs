@@ -14,6 +14,7 @@ mod live_bids;
 mod ping_endpoints;
 mod pings;
 mod receipts;
+mod revenue;
 mod ringba;
 mod tracking_numbers;
 mod trading_rules;
@@ -73,6 +74,7 @@ fn routes() -> Vec<Route> {
         get("/v1/calls/{id}/receipt", EVERYONE, receipts::show),
         get("/v1/receipts", EVERYONE, receipts::list),
         get("/v1/calls/{id}/transfers", EVERYONE, transfers::of_call),
+        post("/v1/calls/{id}/revenue", BIDDING, revenue::report),
         get("/v1/totals", HOUSE, calls::totals),
         get("/v1/events", HOUSE, events::list),
         post("/v1/api-keys", ADMIN, api_keys::create),

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 /// Money that moved, once. A buyer sees what enters and leaves its available balance: deposits, holds, and what of them
-/// was released; the charge of a call is its hold less its release. A seller sees its payouts.
+/// was released; the charge of a call is its hold less its release, once it has one. A seller sees its payouts.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TransferView {
     /// Its place in the ledger; later ones have higher numbers.

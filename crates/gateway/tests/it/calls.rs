@@ -8,7 +8,7 @@ use exchange::phone_number::CallerId;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-const CALL: CallId = CallId(Uuid::from_u128(0xca11));
+pub(crate) const CALL: CallId = CallId(Uuid::from_u128(0xca11));
 const CALLER: &str = "+12125550142";
 
 /// The other buyer bids more but is busy; the buyer answers and pays 30.
@@ -32,6 +32,20 @@ async fn with_a_call() -> House {
     house.engine.call(CALL, Input::CallerHungUp).expect("room");
     wait_for(&mut house, |action| matches!(action, Action::EndCall { reason: EndReason::Over { .. } })).await;
     house
+}
+
+/// A call for which the first bid rings, answers and talks.
+pub(crate) async fn talk_through(house: &mut House) {
+    let arrival = Arrival {
+        called: NUMBER.parse().expect("a number"),
+        caller: CallerId::from_user_part(CALLER),
+        trunk: "carrier-7".to_owned(),
+        stated: Stated::default(),
+    };
+    house.engine.call(CALL, Input::Arrived(arrival)).expect("room");
+    house.engine.call(CALL, Input::TargetAnswered { attempt: 1 }).expect("room");
+    house.engine.call(CALL, Input::CallerHungUp).expect("room");
+    wait_for(house, |action| matches!(action, Action::EndCall { reason: EndReason::Over { .. } })).await;
 }
 
 async fn wait_for(house: &mut House, wanted: impl Fn(&Action) -> bool) {

@@ -10,7 +10,7 @@ use exchange::policy::Policy;
 use exchange::time::Timestamp;
 use gateway::{ApiKeyText, Dependencies, HttpConfig, HttpServer};
 use http_body_util::BodyExt;
-use infra::store::{ApiKey, Store, StoreOptions};
+use infra::store::{ApiKey, Store, StoreOptions, VerifyReport};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -153,6 +153,11 @@ impl House {
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
         let json = serde_json::from_str(&text).unwrap_or_default();
         Answer { status: head.status, headers: head.headers, text, json }
+    }
+
+    /// An audit of the books.
+    pub(crate) fn verify(&self) -> VerifyReport {
+        self.store.reader().verify().expect("the audit runs")
     }
 
     /// The next action that telephony is asked for.

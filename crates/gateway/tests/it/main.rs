@@ -11,6 +11,7 @@ mod live_bids;
 mod grpc;
 mod receipts;
 mod calls;
+mod revenue;
 mod api_keys;
 mod problems;
 mod observation;

@@ -47,6 +47,7 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("GET", "/v1/calls/{id}/receipt", "ANBS"),
     ("GET", "/v1/receipts", "ANBS"),
     ("GET", "/v1/calls/{id}/transfers", "ANBS"),
+    ("POST", "/v1/calls/{id}/revenue", "AB"),
     ("GET", "/v1/totals", "AN"),
     ("GET", "/v1/events", "AN"),
     ("POST", "/v1/api-keys", "A"),

@@ -1,14 +1,15 @@
 //! The audit finds what is wrong, whichever way the rows were bent.
 
 use crate::fixtures::{
-    Directory, abandoned, account, account_id, at, attempt, call, call_id, converted, deposit, open_account,
-    ringing,
+    Directory, abandoned, account, account_id, at, attempt, awaiting_revenue, call, call_id, converted,
+    deposit, open_account, revenue_lapsed, revenue_reported, ringing,
 };
 use exchange::account::AccountKind;
 use exchange::call::CallState;
 use exchange::effect::Record;
+use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
-use infra::store::{Store, VerifyReport};
+use infra::store::{Store, UnitOfWork, VerifyReport};
 use rusqlite::Connection;
 
 /// Seller 1, buyer 2 with 100 paid in; call 1 converted, call 2 abandoned, call 3 ringing.
@@ -59,15 +60,15 @@ fn every_way_of_cooking_the_books_is_found() {
         ),
         (
             "DELETE FROM transfers WHERE reason LIKE 'payout:%'",
-            format!("call {one}: 0.00 and 3.00 were charged, its document says 7.00 and 3.00"),
+            format!("call {one}: payout:{one} is 0.00, its document says 7.00"),
         ),
         (
             "DELETE FROM transfers WHERE reason LIKE 'release:%'",
-            format!("call {two}: attempt 1 held 10.00, but 0.00 was released and 0.00 charged"),
+            format!("call {two}: attempt 1 held 10.00, but 0.00 was released, 0.00 charged and 0.00 kept"),
         ),
         (
             "UPDATE transfers SET amount_micros = 6000000 WHERE reason LIKE 'release:%'",
-            format!("call {two}: attempt 1 held 10.00, but 6.00 was released and 0.00 charged"),
+            format!("call {two}: attempt 1 held 10.00, but 6.00 was released, 0.00 charged and 0.00 kept"),
         ),
         (
             "DELETE FROM transfers WHERE seq = (SELECT max(seq) FROM transfers WHERE reason LIKE 'hold:%')",
@@ -111,6 +112,58 @@ fn every_way_of_cooking_the_books_is_found() {
     }
 }
 
+#[test]
+fn what_is_kept_for_a_revenue_is_looked_at_too() {
+    let one = call_id(1);
+    let buyer = account_id(2);
+    let after = |report: &dyn Fn(u128, AccountId) -> UnitOfWork| {
+        let directory = Directory::new();
+        let store = directory.open();
+        let accounts = [account(1, AccountKind::Seller), account(2, AccountKind::Buyer)].map(open_account);
+        let paid =
+            [deposit(buyer, "wire:1", Micros::units(30)), ringing(1, buyer), awaiting_revenue(1, buyer)];
+        for unit in accounts.into_iter().chain(paid).chain([report(1, buyer)]) {
+            store.writer().commit(unit).expect("sound");
+        }
+        directory
+    };
+    let nothing = |_, _| UnitOfWork::default();
+    let table: [(&dyn Fn(u128, AccountId) -> UnitOfWork, u64, &str, String); 4] = [
+        (
+            &nothing,
+            1,
+            "UPDATE calls SET awaits_revenue_until = NULL",
+            format!("call {one}: its columns and its document disagree"),
+        ),
+        (
+            &nothing,
+            1,
+            "UPDATE transfers SET amount_micros = 9000000 WHERE reason LIKE 'hold:%'",
+            format!("call {one}: attempt 1 held 9.00, but 0.00 was released, 4.00 charged and 6.00 kept"),
+        ),
+        (
+            &revenue_reported,
+            0,
+            "DELETE FROM transfers WHERE reason LIKE 'revenue_payout:%'",
+            format!("call {one}: revenue_payout:{one} is 0.00, its document says 3.50"),
+        ),
+        (
+            &revenue_lapsed,
+            0,
+            "DELETE FROM transfers WHERE reason LIKE 'release:%'",
+            format!("call {one}: attempt 1 held 10.00, but 0.00 was released, 4.00 charged and 0.00 kept"),
+        ),
+    ];
+    for (report, open_holds, sql, expected) in table {
+        let directory = after(report);
+        let sound = verify(&directory);
+        assert_eq!((&sound.violations, sound.open_holds), (&Vec::new(), open_holds), "{sql}");
+        cook(&directory, sql);
+        let report = verify(&directory);
+        assert!(report.violations.contains(&expected), "{sql}\nwanted {expected}\n{:#?}", report.violations);
+    }
+}
+
 /// Bends the rows. The store's own triggers would refuse, so they go first.
 fn cook(directory: &Directory, sql: &str) {
     let database = Connection::open(directory.database()).expect("written before");
@@ -137,7 +190,7 @@ fn a_call_charged_without_converting_is_found() {
     store.writer().commit(charged).expect("the store does not judge");
     drop(store);
     let found = verify(&directory).violations;
-    let expected = format!("call {}: not converted, but charged 7.00 and 3.00", call_id(3));
+    let expected = format!("call {}: not converted, but charged 10.00", call_id(3));
     assert!(found.contains(&expected), "{found:#?}");
 }
 

@@ -1,8 +1,9 @@
 //! The promise of the store: what it gives back is the fold of all records ever committed.
 
 use crate::fixtures::{
-    Directory, abandoned, account, account_id, at, attempt, bid_id, bid_profile, call, call_id, converted,
-    deposit, event, open_account, ringing, tracking_number, unit,
+    Directory, abandoned, account, account_id, at, attempt, awaiting_revenue, bid_id, bid_profile, call,
+    call_id, converted, deposit, event, open_account, revenue_lapsed, revenue_reported, ringing,
+    tracking_number, unit,
 };
 use exchange::account::{AccountKind, AccountStatus};
 use exchange::bid::BidStatus;
@@ -156,8 +157,11 @@ fn move_on(number: u128, stage: u8, buyer: AccountId, converts: bool) -> UnitOfW
             };
             unit(number, vec![Record::Call(Box::new(call(number, connected))), event(call_id(number))])
         }
+        (3, _) if number % 2 == 1 => awaiting_revenue(number, buyer),
         (3, true) => converted(number, buyer),
         (3, false) => abandoned(number, buyer),
+        (4, true) if number % 2 == 1 => revenue_reported(number, buyer),
+        (4, false) if number % 2 == 1 => revenue_lapsed(number, buyer),
         _ => UnitOfWork::default(),
     }
 }

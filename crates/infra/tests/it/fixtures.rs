@@ -3,7 +3,7 @@
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::auction::receipt::{Receipt, Versions};
 use exchange::bid::{BidProfile, Conversion, Destination, Price};
-use exchange::call::{Attempt, Call, CallState, EndedBy, Outcome, Stated};
+use exchange::call::{Attempt, Call, CallState, EndedBy, Outcome, RevenueStage, SharedRevenue, Stated};
 use exchange::effect::{Command, Input, JournalEntry, JournalInput, Record};
 use exchange::event::{Event, Fact, Subject};
 use exchange::id::{AccountId, BidProfileId, CallId};
@@ -234,6 +234,7 @@ pub(crate) fn converted(number: u128, buyer: AccountId) -> UnitOfWork {
         charge_micros: HOLD,
         payout_micros: PAYOUT,
         margin_micros: MARGIN,
+        revenue: None,
     };
     let state = CallState::Ended { outcome, ended_at: at(number).plus_ms(120_000) };
     let records = vec![
@@ -243,6 +244,85 @@ pub(crate) fn converted(number: u128, buyer: AccountId) -> UnitOfWork {
         event(id),
     ];
     unit(number, records)
+}
+
+/// The same call, converted for a share of its buyer's revenue: 4 are charged, the other 6 stay held.
+pub(crate) fn awaiting_revenue(number: u128, buyer: AccountId) -> UnitOfWork {
+    let charged = [
+        ("2.80", TransferReason::Payout { call: call_id(number) }),
+        ("1.20", TransferReason::Margin { call: call_id(number) }),
+    ];
+    let stage = RevenueStage::Awaited { held_micros: Micros::units(6) };
+    shared(number, buyer, Micros::units(4), stage, charged, Micros::ZERO)
+}
+
+/// The buyer of the call before has reported its revenue: 5 more are charged, the last one is released.
+pub(crate) fn revenue_reported(number: u128, buyer: AccountId) -> UnitOfWork {
+    let id = call_id(number);
+    let charged = [
+        ("3.50", TransferReason::RevenuePayout { call: id }),
+        ("1.50", TransferReason::RevenueMargin { call: id }),
+    ];
+    let stage = RevenueStage::Reported {
+        revenue_micros: Micros::units(90),
+        reference: Some("sale 7".to_owned()),
+        added_micros: Micros::units(5),
+        added_payout_micros: amount("3.50"),
+        reported_at: at(number).plus_ms(900_000),
+    };
+    shared(number, buyer, Micros::units(9), stage, charged, Micros::units(1))
+}
+
+/// It has not: the 6 are released.
+pub(crate) fn revenue_lapsed(number: u128, buyer: AccountId) -> UnitOfWork {
+    shared(number, buyer, Micros::units(4), RevenueStage::Lapsed, [], Micros::units(6))
+}
+
+fn shared<const N: usize>(
+    number: u128,
+    buyer: AccountId,
+    charge_micros: Micros,
+    stage: RevenueStage,
+    charged: [(&str, TransferReason); N],
+    released: Micros,
+) -> UnitOfWork {
+    let id = call_id(number);
+    let held = LedgerAccount::Held(buyer);
+    let payout_micros = charge_micros.share(7_000);
+    let outcome = Outcome::Converted {
+        attempt: attempt(1, buyer, at(number)),
+        connected_ms: 120_000,
+        ended_by: EndedBy::Caller,
+        charge_micros,
+        payout_micros,
+        margin_micros: Micros(charge_micros.0 - payout_micros.0),
+        revenue: Some(SharedRevenue {
+            report_until: at(number).plus_ms(3_600_000),
+            payout_basis_points: 7_000,
+            stage,
+        }),
+    };
+    let state = CallState::Ended { outcome, ended_at: at(number).plus_ms(120_000) };
+    let mut records: Vec<Record> = charged
+        .into_iter()
+        .map(|(charged, reason)| {
+            let is_payout =
+                matches!(reason, TransferReason::Payout { .. } | TransferReason::RevenuePayout { .. });
+            let to = if is_payout { LedgerAccount::Payable(account_id(1)) } else { LedgerAccount::Margin };
+            transfer(reason, held, to, amount(charged))
+        })
+        .collect();
+    if released > Micros::ZERO {
+        let reason = TransferReason::Release { call: id, attempt: 1 };
+        records.push(transfer(reason, held, LedgerAccount::Available(buyer), released));
+    }
+    records.push(Record::Call(Box::new(call(number, state))));
+    records.push(event(id));
+    unit(number, records)
+}
+
+fn amount(text: &str) -> Micros {
+    text.parse().expect("an amount")
 }
 
 /// The same call, abandoned by the caller: its hold is released whole.

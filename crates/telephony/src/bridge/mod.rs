@@ -182,6 +182,7 @@ impl Bridge {
             | Action::StartDurationTimer { .. }
             | Action::StartBiddingTimer { .. }
             | Action::StartReservationTimer { .. }
+            | Action::StartRevenueTimer { .. }
             | Action::RequestBid(_)
             | Action::NotifyBidder(_)
             | Action::AnswerPing(_) => {}

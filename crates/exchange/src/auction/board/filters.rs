@@ -45,45 +45,56 @@ impl Filters {
 
 /// What is known of a call: for each dimension the buckets it falls into. Of a dimension that is not known, only entries
 /// that admit any value pass.
-///
-/// Meant to be cleared and filled again: it keeps its allocation.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    /// Columns, grouped by dimension in canonical order.
-    columns: Vec<u16>,
-    /// Where the columns of each dimension end.
-    ends: [u16; DIMENSIONS],
+    /// One column of each dimension; [`UNKNOWN`] where none is known.
+    first: [u16; DIMENSIONS],
+    /// The others, ascending, and so by dimension: few calls have any, but for tags.
+    more: Vec<u16>,
+}
+
+/// Stands for no column.
+const UNKNOWN: u16 = u16::MAX;
+
+impl Default for Query {
+    /// Knows nothing.
+    fn default() -> Self {
+        Self { first: [UNKNOWN; DIMENSIONS], more: Vec::new() }
+    }
 }
 
 impl Query {
-    /// Knows nothing yet, with room for what is known of an ordinary call.
-    pub fn with_room() -> Self {
-        Self { columns: Vec::with_capacity(16), ..Self::default() }
-    }
-
-    /// Knows nothing again.
-    pub fn clear(&mut self) {
-        self.columns.clear();
-        self.ends = [0; DIMENSIONS];
-    }
-
     /// Adds a bucket (modulo [`Dimension::buckets`]) that the call falls into. An entry passes a dimension if it admits one
     /// of the call's buckets.
+    #[inline]
     pub fn add(&mut self, dimension: Dimension, bucket: u16) {
         let column = dimension.column(bucket);
-        if self.columns(dimension.number()).contains(&column) {
-            return;
-        }
-        self.columns.insert(usize::from(self.ends[dimension.number()]), column);
-        for end in &mut self.ends[dimension.number()..] {
-            *end += 1;
+        let first = &mut self.first[dimension.number()];
+        if *first == UNKNOWN {
+            *first = column;
+        } else if *first != column
+            && let Err(place) = self.more.binary_search(&column)
+        {
+            self.more.insert(place, column);
         }
     }
 
-    /// The columns of one dimension, by its number.
+    /// One column of a dimension, if any is known.
     #[inline]
-    pub(super) fn columns(&self, dimension: usize) -> &[u16] {
-        let first = if dimension == 0 { 0 } else { usize::from(self.ends[dimension - 1]) };
-        &self.columns[first..usize::from(self.ends[dimension])]
+    pub(super) fn first(&self, dimension: Dimension) -> Option<u16> {
+        let first = self.first[dimension.number()];
+        (first != UNKNOWN).then_some(first)
+    }
+
+    /// The other columns of a dimension.
+    #[inline]
+    pub(super) fn more(&self, dimension: Dimension) -> &[u16] {
+        if self.more.is_empty() {
+            return &[];
+        }
+        let columns = dimension.column(0)..=dimension.column(dimension.buckets() - 1);
+        let from = self.more.partition_point(|column| column < columns.start());
+        let to = self.more.partition_point(|column| column <= columns.end());
+        &self.more[from..to]
     }
 }

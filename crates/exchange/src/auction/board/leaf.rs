@@ -1,6 +1,7 @@
 //! A leaf: 512 positions whose eight words of 64 are in the order of ranks.
 
 use super::rank::Rank;
+use std::cmp::Ordering;
 
 /// Words of a leaf.
 pub(super) const WORDS: usize = 8;
@@ -9,15 +10,20 @@ pub(super) const WORD_POSITIONS: usize = 64;
 /// Positions of a leaf.
 pub(super) const POSITIONS: usize = WORDS * WORD_POSITIONS;
 
+/// So many positions are sorted by insertion.
+const FEW: usize = 12;
+
 /// One bit for each position of a leaf: a cache line.
 pub(super) type Line = [u64; WORDS];
 
-/// What is known of an entry beside its price and its bits.
+/// What is known of an entry beside its bits: half a cache line, so that a look at one is a look at one line.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Key {
-    /// The identity of the rank in two halves, which keeps the key at 24 bytes.
+#[repr(align(32))]
+struct Entry {
+    price: i64,
+    /// The identity of the rank in two halves, for which eight bytes of alignment do.
     id: [u64; 2],
-    pub(super) slot: u32,
+    slot: u32,
     priority: u8,
 }
 
@@ -34,8 +40,7 @@ pub(super) struct Leaf {
     words: u8,
     /// No entry of a word has a better rank than its fence; every entry of the word before has. By word, not by order.
     fences: [Rank; WORDS],
-    prices: [i64; POSITIONS],
-    keys: [Key; POSITIONS],
+    entries: [Entry; POSITIONS],
     /// The columns that have the entry's bit.
     pub(super) columns: [Box<[u16]>; POSITIONS],
 }
@@ -48,8 +53,7 @@ impl Leaf {
             order: [0; WORDS],
             words: 0,
             fences: [Rank::BEST; WORDS],
-            prices: [0; POSITIONS],
-            keys: [Key::default(); POSITIONS],
+            entries: [Entry::default(); POSITIONS],
             columns: std::array::from_fn(|_| Box::default()),
         })
     }
@@ -113,13 +117,13 @@ impl Leaf {
 
     /// The rank at a position.
     pub(super) fn rank(&self, position: usize) -> Rank {
-        let Key { id: [high, low], priority, .. } = self.keys[position];
-        Rank { price: self.prices[position], priority, id: u128::from(high) << 64 | u128::from(low) }
+        let Entry { price, id: [high, low], priority, .. } = self.entries[position];
+        Rank { price, priority, id: u128::from(high) << 64 | u128::from(low) }
     }
 
     /// The slot at a position.
     pub(super) fn slot(&self, position: usize) -> u32 {
-        self.keys[position].slot
+        self.entries[position].slot
     }
 
     /// Whether the entry at a position takes part.
@@ -141,9 +145,8 @@ impl Leaf {
     #[expect(clippy::cast_possible_truncation, reason = "the two halves of the id")]
     pub(super) fn write(&mut self, position: usize, rank: &Rank, slot: u32) {
         self.used[position / 64] |= 1 << (position % 64);
-        self.prices[position] = rank.price;
-        self.keys[position] =
-            Key { id: [(rank.id >> 64) as u64, rank.id as u64], slot, priority: rank.priority };
+        let Rank { price, priority, id } = *rank;
+        self.entries[position] = Entry { price, id: [(id >> 64) as u64, id as u64], slot, priority };
     }
 
     /// Frees a position and hands out its entry's columns.
@@ -156,21 +159,40 @@ impl Leaf {
     /// The positions of a mask's bits in one word, best rank first, written to `positions`; returns how many.
     #[inline]
     pub(super) fn sort(&self, word: usize, mut bits: u64, positions: &mut [u16; WORD_POSITIONS]) -> usize {
-        let mut count = 0;
-        while bits != 0 {
-            let position = word * WORD_POSITIONS + bits.trailing_zeros() as usize;
-            positions[count] = u16::try_from(position).expect("a leaf has 512 positions");
-            count += 1;
+        let count = bits.count_ones() as usize;
+        for position in &mut positions[..count] {
+            *position = u16::try_from(word * WORD_POSITIONS + bits.trailing_zeros() as usize)
+                .expect("a leaf has 512 positions");
             bits &= bits - 1;
         }
-        if count > 1 {
-            positions[..count].sort_unstable_by(|left, right| {
-                let (left, right) = (usize::from(*left), usize::from(*right));
-                let by_price = self.prices[right].cmp(&self.prices[left]);
-                by_price.then_with(|| self.rank(left).cmp(&self.rank(right)))
-            });
+        if count <= FEW {
+            self.sort_few(&mut positions[..count]);
+        } else {
+            positions[..count].sort_unstable_by(|left, right| self.compare(*left, *right));
         }
         count
+    }
+
+    /// By insertion: most words of a search have only a few entries left.
+    #[inline]
+    fn sort_few(&self, positions: &mut [u16]) {
+        for end in 1..positions.len() {
+            let position = positions[end];
+            let mut place = end;
+            while place > 0 && self.compare(position, positions[place - 1]).is_lt() {
+                positions[place] = positions[place - 1];
+                place -= 1;
+            }
+            positions[place] = position;
+        }
+    }
+
+    /// Which of two positions has the better rank.
+    #[inline]
+    fn compare(&self, left: u16, right: u16) -> Ordering {
+        let (left, right) = (usize::from(left), usize::from(right));
+        let by_price = self.entries[right].price.cmp(&self.entries[left].price);
+        by_price.then_with(|| self.rank(left).cmp(&self.rank(right)))
     }
 
     /// Bytes held by the leaf, with the lists of columns.

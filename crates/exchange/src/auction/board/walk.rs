@@ -35,23 +35,14 @@ struct Step<'a> {
     bits: u32,
 }
 
-/// The dimensions to ask, the one that admits fewest first.
+/// The dimensions to ask; on a board of many leaves the one that admits fewest first.
 struct Plan<'a> {
     steps: [Step<'a>; DIMENSIONS],
     count: usize,
 }
 
-impl<'a> Plan<'a> {
-    fn add(&mut self, step: Step<'a>) {
-        let mut place = self.count;
-        while place > 0 && self.steps[place - 1].bits > step.bits {
-            self.steps[place] = self.steps[place - 1];
-            place -= 1;
-        }
-        self.steps[place] = step;
-        self.count += 1;
-    }
-}
+/// From so many leaves on it pays to ask the dimensions in the best order.
+const LEAVES_MANY: usize = 32;
 
 impl Board {
     /// Visits the entries that admit the call and take part, best rank first, until the visitor breaks. The bitmaps are
@@ -95,18 +86,22 @@ impl Board {
                 continue;
             }
             let mut step = Step { any: any.rows(), bits: any.bits(), ..Step::default() };
-            if let Some((first, more)) = query.columns(dimension.number()).split_first() {
-                let first = &self.columns[usize::from(*first)];
-                (step.bucket, step.more) = (first.rows(), more);
+            if let Some(first) = query.first(dimension) {
+                let first = &self.columns[usize::from(first)];
+                (step.bucket, step.more) = (first.rows(), query.more(dimension));
                 step.bits += first.bits();
-                for column in more {
+                for column in step.more {
                     step.bits = step.bits.saturating_add(self.columns[usize::from(*column)].bits());
                 }
             }
             if step.bits == 0 {
                 return false;
             }
-            plan.add(step);
+            plan.steps[plan.count] = step;
+            plan.count += 1;
+        }
+        if self.order.len() >= LEAVES_MANY {
+            plan.steps[..plan.count].sort_unstable_by_key(|step| step.bits);
         }
         true
     }
@@ -135,8 +130,9 @@ impl Board {
     fn passing(&self, leaf: usize, query: &Query, dimension: Dimension) -> Line {
         let mut passing = [0; WORDS];
         or(&mut passing, self.columns[usize::from(dimension.any_column())].rows().get(leaf));
-        for column in query.columns(dimension.number()) {
-            or(&mut passing, self.columns[usize::from(*column)].rows().get(leaf));
+        let columns = query.first(dimension).into_iter().chain(query.more(dimension).iter().copied());
+        for column in columns {
+            or(&mut passing, self.columns[usize::from(column)].rows().get(leaf));
         }
         passing
     }
@@ -164,13 +160,18 @@ impl Board {
 fn looked_at(leaf: &Leaf, until: Option<Rank>, most: u32) -> Line {
     let mut looked_at = [0; WORDS];
     let mut count = 0;
-    for word in leaf.order().iter().map(|word| usize::from(*word)) {
+    for (place, word) in leaf.order().iter().map(|word| usize::from(*word)).enumerate() {
         if count >= most {
             break;
         }
+        // Every entry of a word is better than the fence of the next: only one word is cut in two.
+        let ends_above = |until: &Rank| {
+            leaf.order().get(place + 1).is_some_and(|next| leaf.fence(usize::from(*next)) <= *until)
+        };
         looked_at[word] = match until {
-            Some(until) => down_to(leaf, word, &until),
-            None => leaf.used[word],
+            Some(until) if until < leaf.fence(word) => break,
+            Some(until) if !ends_above(&until) => down_to(leaf, word, &until),
+            _ => leaf.used[word],
         };
         count += looked_at[word].count_ones();
     }

@@ -57,6 +57,10 @@ impl Reader {
             each_document(connection, "calls", open_calls, |call: Call| {
                 snapshot.open_calls.insert(call.id, call);
             })?;
+            let awaiting = "SELECT document FROM calls WHERE awaits_revenue_until IS NOT NULL";
+            each_document(connection, "calls", awaiting, |call: Call| {
+                snapshot.awaiting_revenue.insert(call.id, call);
+            })?;
             load_recent_calls(connection, &mut snapshot)?;
             load_seller_records(connection, &mut snapshot)?;
             load_balances(connection, &mut snapshot)?;

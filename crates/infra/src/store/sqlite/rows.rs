@@ -259,12 +259,13 @@ fn write_call(connection: &Connection, call: &Call) -> Result<(), WriteError> {
     let facts = CallFacts::of(call);
     // When it came, whose it is and what it is about never change: their indexes are left alone.
     let sql = "INSERT INTO calls (id, received_at, seller, buyer, vertical, state, outcome,
-                   charge_micros, payout_micros, margin_micros, ended_at, document)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                   charge_micros, payout_micros, margin_micros, ended_at, awaits_revenue_until, document)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
                ON CONFLICT (id) DO UPDATE SET buyer = excluded.buyer, state = excluded.state,
                    outcome = excluded.outcome, charge_micros = excluded.charge_micros,
                    payout_micros = excluded.payout_micros, margin_micros = excluded.margin_micros,
-                   ended_at = excluded.ended_at, document = excluded.document";
+                   ended_at = excluded.ended_at, awaits_revenue_until = excluded.awaits_revenue_until,
+                   document = excluded.document";
     let row = params![
         call.id.0.as_bytes(),
         call.received_at.0,
@@ -277,6 +278,7 @@ fn write_call(connection: &Connection, call: &Call) -> Result<(), WriteError> {
         facts.payout.0,
         facts.margin.0,
         facts.ended_at.map(|at| at.0),
+        facts.awaits_revenue_until.map(|at| at.0),
         json(call)?
     ];
     run(connection, "call", sql, row)
@@ -341,6 +343,7 @@ pub(super) struct CallFacts {
     pub(super) payout: Micros,
     pub(super) margin: Micros,
     pub(super) ended_at: Option<Timestamp>,
+    pub(super) awaits_revenue_until: Option<Timestamp>,
 }
 
 impl CallFacts {
@@ -369,7 +372,9 @@ impl CallFacts {
             CallState::Ended { ended_at, .. } => Some(ended_at),
             _ => None,
         };
-        Self { ended_at, buyer, state, outcome: outcome.map(Outcome::name), charge, payout, margin }
+        let awaits_revenue_until = call.awaited_revenue().map(|awaited| awaited.report_until);
+        let outcome = outcome.map(Outcome::name);
+        Self { ended_at, awaits_revenue_until, buyer, state, outcome, charge, payout, margin }
     }
 }
 

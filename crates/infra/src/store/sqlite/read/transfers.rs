@@ -27,7 +27,7 @@ impl Reader {
     pub fn transfers_of_call(&self, call: CallId) -> Result<Vec<BookedTransfer>, StoreError> {
         // Four ranges of the unique index, instead of an index of its own; ';' is the character after ':'.
         let sql = format!(
-            "{SELECT} WHERE t.reason IN ('payout:' || ?1, 'margin:' || ?1)
+            "{SELECT} WHERE t.reason IN ('payout:' || ?1, 'margin:' || ?1, 'revenue_payout:' || ?1, 'revenue_margin:' || ?1)
              OR (t.reason > 'hold:' || ?1 || ':' AND t.reason < 'hold:' || ?1 || ';')
              OR (t.reason > 'release:' || ?1 || ':' AND t.reason < 'release:' || ?1 || ';')
              ORDER BY t.seq"

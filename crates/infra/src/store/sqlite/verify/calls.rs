@@ -5,7 +5,7 @@ use crate::store::StoreError;
 use crate::store::sqlite::read::transfers::reason;
 use crate::store::sqlite::read::{document, ledger_account};
 use crate::store::sqlite::rows::CallFacts;
-use exchange::call::{Attempt, Call, CallState, Outcome};
+use exchange::call::{Attempt, Call, CallState, Outcome, RevenueStage};
 use exchange::id::{AccountId, CallId};
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
@@ -18,14 +18,15 @@ use uuid::Uuid;
 struct Moved {
     holds: BTreeMap<u8, (Option<AccountId>, Micros)>,
     releases: BTreeMap<u8, (Option<AccountId>, Micros)>,
-    payout: Option<(LedgerAccount, LedgerAccount, Micros)>,
-    margin: Option<(LedgerAccount, Micros)>,
+    charges: Vec<CallTransfer>,
 }
 
-/// Walks calls and their transfers side by side, both in the order of the calls' ids. Gives what open calls hold.
+/// Walks calls and their transfers side by side, both in the order of the calls' ids. Gives what open calls hold, and those whose
+/// buyers may still report their revenue.
 pub(super) fn verify(connection: &Connection, report: &mut VerifyReport) -> Result<ByBuyer, StoreError> {
     let mut calls = connection.prepare(
-        "SELECT document, id, buyer, state, outcome, charge_micros, payout_micros, margin_micros
+        "SELECT document, id, buyer, state, outcome, charge_micros, payout_micros, margin_micros,
+             awaits_revenue_until
          FROM calls ORDER BY id",
     )?;
     let mut calls = calls.query([])?;
@@ -58,6 +59,11 @@ pub(super) fn verify(connection: &Connection, report: &mut VerifyReport) -> Resu
             let held = open_holds.entry(attempt.buyer).or_default();
             held.0 = held.0.saturating_add(attempt.hold_micros.0);
         }
+        if let Some(awaited) = call.awaited_revenue() {
+            report.open_holds += 1;
+            let held = open_holds.entry(awaited.attempt.buyer).or_default();
+            held.0 = held.0.saturating_add(awaited.held_micros.0);
+        }
     }
     for stray in transfers.skip_to(CallId(Uuid::max()))? {
         report.violation(format!("call {stray}: moved money, but there is no such call"));
@@ -70,13 +76,15 @@ fn columns_agree(row: &Row<'_>, call: &Call) -> Result<bool, StoreError> {
     let buyer: Option<[u8; 16]> = row.get(2)?;
     let (state, outcome): (String, Option<String>) = (row.get(3)?, row.get(4)?);
     let money: [i64; 3] = [row.get(5)?, row.get(6)?, row.get(7)?];
+    let awaits_revenue_until: Option<i64> = row.get(8)?;
     Ok(facts.buyer == buyer
         && facts.state == state
         && facts.outcome == outcome.as_deref()
+        && facts.awaits_revenue_until.map(|at| at.0) == awaits_revenue_until
         && [facts.charge.0, facts.payout.0, facts.margin.0] == money)
 }
 
-/// For every attempt, hold = release + payout + margin, unless the call is open and holds it now.
+/// For every attempt, hold = release + charge + what is kept for a revenue, unless the call is open and holds it now.
 fn verify_call(call: &Call, moved: &Moved, report: &mut VerifyReport) {
     let id = call.id;
     let charged = verify_charge(call, moved, report);
@@ -97,57 +105,76 @@ fn verify_call(call: &Call, moved: &Moved, report: &mut VerifyReport) {
             Some((attempt, amount)) if attempt.number == number => amount,
             _ => Micros::ZERO,
         };
+        let awaited = call.awaited_revenue().filter(|awaited| awaited.attempt.number == number);
+        let kept = awaited.map_or(Micros::ZERO, |awaited| awaited.held_micros);
         let given = Micros(release.0.saturating_add(captured.0));
         if open.is_some() && given != Micros::ZERO {
             report.violation(format!(
                 "call {id}: attempt {number} still holds, but {given} of it is given away"
             ));
         }
-        if open.is_none() && given != hold {
+        if open.is_none() && given.checked_add(kept) != Some(hold) {
             report.violation(format!(
-                "call {id}: attempt {number} held {hold}, but {release} was released and {captured} charged"
+                "call {id}: attempt {number} held {hold}, but {release} was released, {captured} charged and {kept} kept"
             ));
         }
     }
 }
 
-/// A converted call is charged exactly what its document says, any other call nothing.
+/// A converted call is charged exactly what its document says, once at its end and at most once more for its buyer's revenue; any
+/// other call nothing.
 fn verify_charge<'a>(
     call: &'a Call,
     moved: &Moved,
     report: &mut VerifyReport,
 ) -> Option<(&'a Attempt, Micros)> {
     let id = call.id;
-    let payout = moved.payout.map_or(Micros::ZERO, |(.., amount)| amount);
-    let margin = moved.margin.map_or(Micros::ZERO, |(_, amount)| amount);
     let CallState::Ended {
-        outcome: Outcome::Converted { attempt, charge_micros, payout_micros, margin_micros, .. },
+        outcome: Outcome::Converted { attempt, charge_micros, payout_micros, margin_micros, revenue, .. },
         ..
     } = &call.state
     else {
-        if moved.payout.is_some() || moved.margin.is_some() {
-            report.violation(format!("call {id}: not converted, but charged {payout} and {margin}"));
+        if !moved.charges.is_empty() {
+            let charged = moved.charged();
+            report.violation(format!("call {id}: not converted, but charged {charged}"));
         }
         return None;
     };
-    if payout != *payout_micros || margin != *margin_micros {
-        report.violation(format!(
-            "call {id}: {payout} and {margin} were charged, its document says {payout_micros} and {margin_micros}"
-        ));
+    let (added, added_payout) = match revenue.as_ref().map(|revenue| &revenue.stage) {
+        Some(RevenueStage::Reported { added_micros, added_payout_micros, .. }) => {
+            (*added_micros, *added_payout_micros)
+        }
+        _ => (Micros::ZERO, Micros::ZERO),
+    };
+    let added_margin = Micros(added.0.saturating_sub(added_payout.0));
+    let less = |whole: Micros, part: Micros| Micros(whole.0.saturating_sub(part.0));
+    for (reason, wanted, to) in [
+        (
+            TransferReason::Payout { call: id },
+            less(*payout_micros, added_payout),
+            LedgerAccount::Payable(call.seller),
+        ),
+        (TransferReason::Margin { call: id }, less(*margin_micros, added_margin), LedgerAccount::Margin),
+        (TransferReason::RevenuePayout { call: id }, added_payout, LedgerAccount::Payable(call.seller)),
+        (TransferReason::RevenueMargin { call: id }, added_margin, LedgerAccount::Margin),
+    ] {
+        let charge = moved.charges.iter().find(|charge| charge.reason == reason);
+        let amount = charge.map_or(Micros::ZERO, |charge| charge.amount);
+        if amount != wanted {
+            report.violation(format!("call {id}: {reason} is {amount}, its document says {wanted}"));
+        }
+        let paid_from = LedgerAccount::Held(attempt.buyer);
+        if charge.is_some_and(|charge| charge.from != paid_from || charge.to != to) {
+            report
+                .violation(format!("call {id}: {reason} is charged to, or paid to, somebody else's account"));
+        }
     }
     if charge_micros.checked_sub(*payout_micros) != Some(*margin_micros) {
         report.violation(format!(
             "call {id}: charge {charge_micros} is not payout {payout_micros} plus margin {margin_micros}"
         ));
     }
-    let paid_from = LedgerAccount::Held(attempt.buyer);
-    let earned_by = LedgerAccount::Payable(call.seller);
-    if moved.payout.is_some_and(|(from, to, _)| from != paid_from || to != earned_by)
-        || moved.margin.is_some_and(|(from, _)| from != paid_from)
-    {
-        report.violation(format!("call {id}: charged to, or paid to, somebody else's account"));
-    }
-    Some((attempt, Micros(payout.0.saturating_add(margin.0))))
+    Some((attempt, moved.charged()))
 }
 
 /// One transfer of a call.
@@ -205,6 +232,12 @@ impl TransfersByCall<'_> {
 }
 
 impl Moved {
+    /// What its buyer paid.
+    fn charged(&self) -> Micros {
+        let amounts = self.charges.iter().map(|charge| charge.amount.0);
+        Micros(amounts.fold(0, i64::saturating_add))
+    }
+
     fn add(&mut self, transfer: CallTransfer) {
         let CallTransfer { reason, from, to, amount, .. } = transfer;
         let holder = |ledger| match ledger {
@@ -218,8 +251,12 @@ impl Moved {
             TransferReason::Release { attempt, .. } => {
                 self.releases.insert(attempt, (holder(from), amount));
             }
-            TransferReason::Payout { .. } => self.payout = Some((from, to, amount)),
-            TransferReason::Margin { .. } => self.margin = Some((from, amount)),
+            TransferReason::Payout { .. }
+            | TransferReason::Margin { .. }
+            | TransferReason::RevenuePayout { .. }
+            | TransferReason::RevenueMargin { .. } => {
+                self.charges.push(CallTransfer { reason, from, to, amount });
+            }
             // Belongs to no call, and is not read here.
             TransferReason::Deposit { .. } => {}
         }

@@ -118,8 +118,8 @@ fn goes_where_it_should(line: &Line) -> bool {
         (TransferReason::Deposit { account, .. }, External, Available(to)) => *account == to,
         (TransferReason::Hold { .. }, Available(from), Held(to))
         | (TransferReason::Release { .. }, Held(from), Available(to)) => from == to,
-        (TransferReason::Payout { .. }, Held(_), Payable(_))
-        | (TransferReason::Margin { .. }, Held(_), Margin) => true,
+        (TransferReason::Payout { .. } | TransferReason::RevenuePayout { .. }, Held(_), Payable(_))
+        | (TransferReason::Margin { .. } | TransferReason::RevenueMargin { .. }, Held(_), Margin) => true,
         _ => false,
     }
 }
