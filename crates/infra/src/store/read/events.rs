@@ -1,9 +1,8 @@
 //! The outbox: what happened, in order, for whoever publishes it.
 
-use super::{Reader, parse};
-use crate::store::{MAX_PAGE, StoreError};
+use crate::store::connection::Row;
+use crate::store::{MAX_PAGE, Reader, StoreError};
 use exchange::time::Timestamp;
-use rusqlite::Row;
 use serde_json::{Value, json};
 use uuid::{Builder, Uuid};
 
@@ -43,22 +42,17 @@ impl OutboxEvent {
 impl Reader {
     /// The events that follow `after`, oldest first, [`MAX_PAGE`] at most. 0 is the beginning.
     pub fn events_after(&self, after: i64, limit: u32) -> Result<Vec<OutboxEvent>, StoreError> {
+        let sql = "SELECT seq, type, subject, at, data FROM outbox WHERE seq > $1 ORDER BY seq LIMIT $2";
+        let most = i64::from(limit.clamp(1, MAX_PAGE));
         self.with(|connection| {
-            let store_id: [u8; 8] =
-                connection.query_row("SELECT store_id FROM identity", [], |row| row.get(0))?;
-            let sql = "SELECT seq, type, subject, at, data FROM outbox WHERE seq > ?1 ORDER BY seq LIMIT ?2";
-            let mut statement = connection.prepare_cached(sql)?;
-            let mut rows = statement.query([after, i64::from(limit.clamp(1, MAX_PAGE))])?;
-            let mut events = Vec::new();
-            while let Some(row) = rows.next()? {
-                events.push(event(row, store_id)?);
-            }
-            Ok(events)
+            let store_id = connection.row("SELECT store_id FROM identity", &[], |row| row.get(0))?;
+            let store_id: [u8; 8] = store_id.ok_or(StoreError::NoIdentity)?;
+            connection.rows(sql, &[after.into(), most.into()], |row| event(row, store_id))
         })
     }
 }
 
-fn event(row: &Row<'_>, store_id: [u8; 8]) -> Result<OutboxEvent, StoreError> {
+fn event(row: &dyn Row, store_id: [u8; 8]) -> Result<OutboxEvent, StoreError> {
     let seq: i64 = row.get(0)?;
     // Version 8 (RFC 9562 section 5.8): ours to fill. The store, then the place in its outbox.
     let mut bytes = [0; 16];
@@ -70,6 +64,6 @@ fn event(row: &Row<'_>, store_id: [u8; 8]) -> Result<OutboxEvent, StoreError> {
         kind: row.get(1)?,
         subject: row.get(2)?,
         at: Timestamp(row.get(3)?),
-        data: parse("outbox", row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?)?,
+        data: row.document("outbox", 4)?,
     })
 }
