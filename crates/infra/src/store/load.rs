@@ -85,9 +85,7 @@ fn load_deposits(
 ) -> Result<(), StoreError> {
     let sql = match dialect {
         // A range of the unique index: ';' is the character after ':'.
-        Dialect::Sqlite => {
-            "SELECT reason FROM transfers WHERE reason >= 'deposit:' AND reason < 'deposit;'"
-        }
+        Dialect::Sqlite => "SELECT reason FROM transfers WHERE reason >= 'deposit:' AND reason < 'deposit;'",
         Dialect::Postgresql => {
             "SELECT reason FROM transfers WHERE call = '00000000-0000-0000-0000-000000000000'"
         }

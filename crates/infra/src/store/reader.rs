@@ -1,8 +1,8 @@
 //! Reads: each within one transaction on a connection of a small pool.
 
+use super::StoreError;
 use super::connection::{Dialect, ReadConnection, Value};
 use super::sqlite::pool::Pool as SqlitePool;
-use super::StoreError;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 

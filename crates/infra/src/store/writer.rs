@@ -65,6 +65,7 @@ pub(super) enum Work {
     Alive(Timestamp),
     NewApiKey { key: ApiKey, secret_hash: [u8; 32] },
     RevokeApiKey { id: Uuid, at: Timestamp },
+    Cursor { name: String, seq: i64 },
 }
 
 struct Shared {
@@ -119,6 +120,11 @@ impl Writer {
     /// Revokes an API key and waits until that is durable. One revoked before keeps its first moment.
     pub fn revoke_api_key(&self, id: Uuid, at: Timestamp) -> Result<(), StoreError> {
         self.write(Work::RevokeApiKey { id, at })
+    }
+
+    /// Keeps how far somebody who reads the outbox came, and waits until that is durable.
+    pub fn set_cursor(&self, name: &str, seq: i64) -> Result<(), StoreError> {
+        self.write(Work::Cursor { name: name.to_owned(), seq })
     }
 
     /// Notes that the exchange runs at this moment; commits do so by themselves. Skipped when the queue is full:

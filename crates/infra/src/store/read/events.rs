@@ -37,18 +37,53 @@ impl OutboxEvent {
             "data": self.data,
         })
     }
+
+    /// Reads what [`OutboxEvent::cloud_event`] wrote; or says what is wrong with it.
+    pub fn from_cloud_event(value: &Value) -> Result<Self, String> {
+        let text = |field: &str| value[field].as_str().ok_or_else(|| format!("no text in `{field}`"));
+        let id: Uuid = text("id")?.parse().map_err(|_| "`id` is not a UUID")?;
+        let time: jiff::Timestamp = text("time")?.parse().map_err(|_| "`time` is not a time")?;
+        // The second half is the place in the outbox: see `event`.
+        let (_, seq) = id.as_u64_pair();
+        let seq = i64::try_from(seq & SEQ_BITS).map_err(|_| "`id` is none of ours")?;
+        Ok(Self {
+            seq,
+            id,
+            kind: text("type")?.to_owned(),
+            subject: text("subject")?.to_owned(),
+            at: Timestamp(time.as_microsecond()),
+            data: value["data"].clone(),
+        })
+    }
 }
+
+/// The bits of the second half of an event's id that are its place in the outbox: two are taken by the UUID's variant.
+const SEQ_BITS: u64 = (1 << 62) - 1;
 
 impl Reader {
     /// The events that follow `after`, oldest first, [`MAX_PAGE`] at most. 0 is the beginning.
     pub fn events_after(&self, after: i64, limit: u32) -> Result<Vec<OutboxEvent>, StoreError> {
+        self.outbox_after(after, limit.clamp(1, MAX_PAGE))
+    }
+
+    /// The same without the bound of the API's pages.
+    pub(crate) fn outbox_after(&self, after: i64, limit: u32) -> Result<Vec<OutboxEvent>, StoreError> {
         let sql = "SELECT seq, type, subject, at, data FROM outbox WHERE seq > $1 ORDER BY seq LIMIT $2";
-        let most = i64::from(limit.clamp(1, MAX_PAGE));
+        let most = i64::from(limit);
         self.with(|connection| {
             let store_id = connection.row("SELECT store_id FROM identity", &[], |row| row.get(0))?;
             let store_id: [u8; 8] = store_id.ok_or(StoreError::NoIdentity)?;
             connection.rows(sql, &[after.into(), most.into()], |row| event(row, store_id))
         })
+    }
+}
+
+impl Reader {
+    /// How far somebody who reads the outbox came; 0 is the beginning.
+    pub fn cursor(&self, name: &str) -> Result<i64, StoreError> {
+        let sql = "SELECT seq FROM cursors WHERE name = $1";
+        let seq = self.with(|connection| connection.row(sql, &[name.to_owned().into()], |row| row.get(0)))?;
+        Ok(seq.unwrap_or(0))
     }
 }
 

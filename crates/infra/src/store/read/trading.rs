@@ -59,9 +59,11 @@ impl Reader {
     /// Trading rules in the order of their scopes.
     pub fn trading_rules(&self, page: &Page) -> Result<Listing<ScopedRules>, StoreError> {
         let after = page.cursor(|text| Some(text.to_owned()))?;
-        let query = Conditions::default()
-            .when("scope > ?", after)
-            .page("SELECT document FROM trading_rules", "scope", page);
+        let query = Conditions::default().when("scope > ?", after).page(
+            "SELECT document FROM trading_rules",
+            "scope",
+            page,
+        );
         let items = self.documents("trading_rules", query)?;
         Ok(page.listing(items, |rules: &ScopedRules| rules.scope.to_string()))
     }

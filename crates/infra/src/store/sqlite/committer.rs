@@ -1,7 +1,7 @@
 //! Commits batches to SQLite: one transaction, one sync of the write-ahead log.
 
 use super::name_path;
-use super::rows::{Rows, WriteError, revoke_api_key, write_api_key};
+use super::rows::{Rows, WriteError, revoke_api_key, write_api_key, write_cursor};
 use crate::store::StoreError;
 use crate::store::writer::{Batch, Commit, CommitFailure, Rejected, Work};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -109,6 +109,7 @@ fn write(rows: &mut Rows, connection: &Connection, work: &Work) -> Result<(), Wr
         }
         Work::NewApiKey { key, secret_hash } => write_api_key(connection, key, secret_hash),
         Work::RevokeApiKey { id, at } => revoke_api_key(connection, *id, *at),
+        Work::Cursor { name, seq } => write_cursor(connection, name, *seq),
     }
 }
 

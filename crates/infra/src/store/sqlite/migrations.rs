@@ -8,8 +8,11 @@ use std::path::Path;
 pub(super) const APPLICATION_ID: i32 = 0x4443_4558;
 
 /// The step at index `n` leads to schema version `n + 1`. A step that was released is never changed.
-const STEPS: &[&str] =
-    &[include_str!("migrations/0001_first_tables.sql"), include_str!("migrations/0002_trading.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001_first_tables.sql"),
+    include_str!("migrations/0002_trading.sql"),
+    include_str!("migrations/0003_cursors.sql"),
+];
 
 /// The schema version this binary reads and writes.
 #[allow(clippy::cast_possible_wrap)] // a handful of steps

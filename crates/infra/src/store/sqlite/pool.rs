@@ -121,7 +121,9 @@ impl Row for rusqlite::Row<'_> {
             ValueRef::Integer(value) => Cell::Integer(value),
             ValueRef::Blob(value) => Cell::Bytes(value),
             text @ ValueRef::Text(_) => Cell::Text(text.as_str().map_err(rusqlite::Error::from)?),
-            ValueRef::Real(_) => return Err(StoreError::Column { column, wanted: "no floating point number" }),
+            ValueRef::Real(_) => {
+                return Err(StoreError::Column { column, wanted: "no floating point number" });
+            }
         })
     }
 }

@@ -298,7 +298,12 @@ fn write_receipt(connection: &Connection, receipt: &Receipt) -> Result<(), Write
 
 fn write_event(connection: &Connection, event: &Event) -> Result<(), WriteError> {
     let sql = "INSERT INTO outbox (type, subject, at, data) VALUES (?1, ?2, ?3, ?4)";
-    run(connection, "event", sql, params![event.kind(), subject(&event.subject), event.at.0, json(&event.fact)?])
+    run(
+        connection,
+        "event",
+        sql,
+        params![event.kind(), subject(&event.subject), event.at.0, json(&event.fact)?],
+    )
 }
 
 /// Adds an API key.
@@ -325,6 +330,13 @@ pub(super) fn write_api_key(
 pub(super) fn revoke_api_key(connection: &Connection, id: Uuid, at: Timestamp) -> Result<(), WriteError> {
     let sql = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1";
     run(connection, "API key", sql, params![id.as_bytes(), at.0])
+}
+
+/// Keeps how far somebody who reads the outbox came.
+pub(super) fn write_cursor(connection: &Connection, name: &str, seq: i64) -> Result<(), WriteError> {
+    let sql =
+        "INSERT INTO cursors (name, seq) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq";
+    run(connection, "cursor", sql, params![name, seq])
 }
 
 /// Runs one statement; a broken rule of the schema is the record's fault.
