@@ -41,9 +41,9 @@ pub enum Place {
     Directory(PathBuf),
 }
 
-impl From<&Path> for Place {
-    fn from(directory: &Path) -> Self {
-        Self::Directory(directory.to_owned())
+impl<P: AsRef<Path> + ?Sized> From<&P> for Place {
+    fn from(directory: &P) -> Self {
+        Self::Directory(directory.as_ref().to_owned())
     }
 }
 
