@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long the brokers have to answer a question about topics.
-const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What events are about, and so the topics: events of one call must stay in order, whatever happened to it.
 const TOPICS: [&str; 5] = ["calls", "accounts", "bid-profiles", "tracking-numbers", "exchange"];

@@ -7,7 +7,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig};
 use rdkafka::{ClientContext, Message};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long the brokers have to take a batch before it is given up and sent again.
@@ -44,10 +45,12 @@ impl ProducerContext for Deliveries {
 pub(super) struct BatchProducer {
     config: KafkaConfig,
     producer: BaseProducer<Deliveries>,
+    /// Set when nobody waits for the rest of a batch any more.
+    stopping: Arc<AtomicBool>,
 }
 
 impl BatchProducer {
-    pub(super) fn new(config: &KafkaConfig) -> Result<Self, BusError> {
+    pub(super) fn new(config: &KafkaConfig, stopping: Arc<AtomicBool>) -> Result<Self, BusError> {
         let producer = config
             .client()
             // Retries neither repeat nor reorder messages (KIP-98).
@@ -58,7 +61,7 @@ impl BatchProducer {
             .set("message.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string())
             .set("queue.buffering.max.messages", "100000")
             .create_with_context(Deliveries::default())?;
-        Ok(Self { config: config.clone(), producer })
+        Ok(Self { config: config.clone(), producer, stopping })
     }
 
     /// Sends the events in their order. After an error some may have arrived: whoever reads them drops what comes twice.
@@ -66,7 +69,7 @@ impl BatchProducer {
         *self.counts() = Counts::default();
         let until = Instant::now() + DELIVERY_TIMEOUT;
         let sent = events.iter().try_for_each(|event| self.send_one(event, source, until));
-        while self.producer.in_flight_count() > 0 && Instant::now() < until {
+        while self.producer.in_flight_count() > 0 && self.may_wait(until) {
             self.producer.poll(Duration::from_millis(5));
         }
         // Served callbacks may be left when the last message has been taken.
@@ -103,7 +106,7 @@ impl BatchProducer {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent))
-                    if Instant::now() < until =>
+                    if self.may_wait(until) =>
                 {
                     record = unsent;
                     self.producer.poll(Duration::from_millis(10));
@@ -113,7 +116,11 @@ impl BatchProducer {
         }
     }
 
-    fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
+    fn may_wait(&self, until: Instant) -> bool {
+        Instant::now() < until && !self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         self.producer.context().0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,6 +7,7 @@ use super::KafkaConfig;
 use super::producer::BatchProducer;
 use crate::bus::BusError;
 use crate::store::{Reader, StoreError, Writer};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -30,13 +31,16 @@ pub struct RelayStatus {
     pub sent: i64,
     /// Events sent since the start.
     pub count: u64,
+    /// Events of the outbox that Kafka does not have yet, as of the latest try.
+    pub waiting: u64,
     /// Why the latest try failed; absent while it goes well.
     pub failing: Option<String>,
 }
 
-/// The running thread. Dropping it finishes the batch under way.
+/// The running thread. Dropping it gives up the batch under way: the next start sends it again.
 pub struct Relay {
     status: Arc<Mutex<RelayStatus>>,
+    stopping: Arc<AtomicBool>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -51,6 +55,7 @@ impl Relay {
     ) -> Result<Self, BusError> {
         let status =
             Arc::new(Mutex::new(RelayStatus { sent: reader.cursor(CURSOR)?, ..RelayStatus::default() }));
+        let stopping = Arc::new(AtomicBool::new(false));
         let mut copier = Copier {
             config: config.clone(),
             source: source.to_owned(),
@@ -58,13 +63,14 @@ impl Relay {
             writer,
             producer: None,
             status: Arc::clone(&status),
+            stopping: Arc::clone(&stopping),
         };
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new()
             .name("kafka-relay".to_owned())
             .spawn(move || copier.run(&stopped))
             .map_err(StoreError::NoThread)?;
-        Ok(Self { status, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { status, stopping, stop: Some(stop), thread: Some(thread) })
     }
 
     /// How it is doing.
@@ -75,6 +81,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
         drop(self.stop.take());
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -96,6 +103,7 @@ struct Copier {
     /// Made anew after each failure, so that nothing of the failed batch is left in it.
     producer: Option<BatchProducer>,
     status: Arc<Mutex<RelayStatus>>,
+    stopping: Arc<AtomicBool>,
 }
 
 impl Copier {
@@ -124,13 +132,16 @@ impl Copier {
     /// One batch; how many events it had.
     fn copy(&mut self) -> Result<usize, BusError> {
         let sent = lock(&self.status).sent;
-        let producer = match &mut self.producer {
+        let waiting = self.reader.outbox_end()?.saturating_sub(sent);
+        lock(&self.status).waiting = u64::try_from(waiting).unwrap_or(0);
+        if self.producer.is_none() {
+            self.config.create_topics()?;
+        }
+        let producer = match self.producer.take() {
             Some(producer) => producer,
-            None => {
-                self.config.create_topics()?;
-                self.producer.insert(BatchProducer::new(&self.config)?)
-            }
+            None => BatchProducer::new(&self.config, Arc::clone(&self.stopping))?,
         };
+        let producer = self.producer.insert(producer);
         let events = self.reader.outbox_after(sent, BATCH)?;
         let Some(last) = events.last() else { return Ok(0) };
         producer.send(&events, &self.source)?;
@@ -138,6 +149,7 @@ impl Copier {
         let mut status = lock(&self.status);
         status.sent = last.seq;
         status.count += events.len() as u64;
+        status.waiting = status.waiting.saturating_sub(events.len() as u64);
         if status.failing.take().is_some() {
             tracing::info!(sent = last.seq, "events flow to Kafka again");
         }

@@ -79,6 +79,14 @@ impl Reader {
 }
 
 impl Reader {
+    /// The last event's place in the outbox; 0 while there is none.
+    pub(crate) fn outbox_end(&self) -> Result<i64, StoreError> {
+        let end = self.with(|connection| {
+            connection.row("SELECT coalesce(max(seq), 0) FROM outbox", &[], |row| row.get(0))
+        })?;
+        Ok(end.unwrap_or(0))
+    }
+
     /// How far somebody who reads the outbox came; 0 is the beginning.
     pub fn cursor(&self, name: &str) -> Result<i64, StoreError> {
         let sql = "SELECT seq FROM cursors WHERE name = $1";
