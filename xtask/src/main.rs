@@ -4,6 +4,7 @@ mod repository;
 mod rust_source;
 mod tidy;
 mod prerequisite;
+mod kafka;
 mod test;
 mod crash;
 

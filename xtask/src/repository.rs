@@ -12,9 +12,10 @@ pub(crate) struct Repository {
 }
 
 /// What `cargo metadata` says of the dependency graph; only the fields the rules read.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct Metadata {
     pub(crate) packages: Vec<Package>,
+    pub(crate) target_directory: PathBuf,
 }
 
 /// One package, ours or another's.

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: provides what the tests need, builds once, runs every test, and says in one line how it went.
 
+use crate::kafka;
 use crate::prerequisite;
 use crate::repository::Repository;
 use anyhow::{Context, Result, bail};
@@ -48,6 +49,7 @@ impl Tally {
 /// Runs the tests. Fails when one failed, when one was left out, and when none ran.
 pub(crate) fn run(repository: &Repository, arguments: &TestArguments) -> Result<ExitCode> {
     prerequisite::provide(&arguments.only)?;
+    kafka::provide(repository, &arguments.only)?;
 
     let mut build = cargo_test(repository, arguments);
     let status = build.arg("--no-run").status().context("running cargo test --no-run")?;

@@ -256,6 +256,28 @@ pub(crate) enum BenchCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Events from the outbox to Kafka, and their lag
+    ///
+    /// Writes events to a store of its own, relays them to topics of its own, and reads them as a consumer group: events a second, and
+    /// the time from durable to read. Beside it, in the same run: how many events the store alone makes durable.
+    #[command(after_help = "Example:\n  dce bench outbox --brokers 127.0.0.1:9092 --format json")]
+    Outbox {
+        /// Kafka's brokers, as host:port, separated by commas
+        #[arg(long, value_delimiter = ',', required = true)]
+        brokers: Vec<String>,
+        /// Events relayed at full speed
+        #[arg(long, default_value_t = 200_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
+        events: u32,
+        /// Events a second while the lag is measured
+        #[arg(long, default_value_t = 2_000, value_parser = value_parser!(u32).range(1..=100_000))]
+        paced_per_s: u32,
+        /// For so many seconds
+        #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..=3_600))]
+        paced_s: u32,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
 }
 
 /// How a result is printed.

@@ -7,7 +7,8 @@ use crate::sip_metrics;
 use engine::{Engine, EngineThread};
 use exchange::effect::Action;
 use exchange::id::CallId;
-use gateway::{Dependencies, HttpServer, Probe};
+use gateway::{Dependencies, EVENT_SOURCE, HttpServer, Probe};
+use infra::bus::kafka::{KafkaConfig, Relay};
 use infra::store::{Reader, Store, StoreHealth, StoreOptions, Writer};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::net::SocketAddr;
@@ -38,6 +39,7 @@ pub(crate) struct ExchangeProcess {
     engine_thread: EngineThread,
     sip: SipServer,
     http: HttpServer,
+    relay: Option<Arc<Relay>>,
     draining: Arc<AtomicBool>,
     metrics_upkeep: JoinHandle<()>,
 }
@@ -65,13 +67,23 @@ impl ExchangeProcess {
                 return Err(failure);
             }
         };
+        let relay = match start_relay(&config.bus.kafka, &store) {
+            Ok(relay) => relay,
+            Err(failure) => {
+                stop_engine(engine_thread).await;
+                sip.shutdown().await;
+                return Err(failure);
+            }
+        };
         let draining = Arc::new(AtomicBool::new(false));
+        let mut probes = vec![("sip", sip_probe(&draining))];
+        probes.extend(relay.as_ref().map(|relay| ("kafka", kafka_probe(relay))));
         let dependencies = Dependencies {
             engine: engine.clone(),
             reader: store.reader(),
             writer: store.writer(),
             metrics: metrics.clone(),
-            probes: vec![("sip", sip_probe(&draining))],
+            probes,
         };
         let http = match gateway::start(&config.http, dependencies).await {
             Ok(http) => http,
@@ -81,8 +93,8 @@ impl ExchangeProcess {
                 return Err(Failure::environment(error.to_string()));
             }
         };
-        let metrics_upkeep = tokio::spawn(keep_up(metrics, sip.watch()));
-        Ok(Self { store, engine, engine_thread, sip, http, draining, metrics_upkeep })
+        let metrics_upkeep = tokio::spawn(keep_up(metrics, sip.watch(), relay.clone()));
+        Ok(Self { store, engine, engine_thread, sip, http, relay, draining, metrics_upkeep })
     }
 
     /// Where the API listens.
@@ -131,6 +143,11 @@ impl ExchangeProcess {
         self.sip.shutdown().await;
         self.http.stop().await;
         self.metrics_upkeep.abort();
+        // It ends by being aborted.
+        let _ = self.metrics_upkeep.await;
+        let relay = self.relay;
+        // What it has not sent by now is sent after the next start. A panic in there has been reported.
+        let _ = tokio::task::spawn_blocking(move || drop(relay)).await;
         let health = self.engine.status().store;
         drop(self.store);
         match health {
@@ -188,11 +205,39 @@ async fn stop_engine(engine_thread: EngineThread) {
     let _ = tokio::task::spawn_blocking(move || engine_thread.stop()).await;
 }
 
-async fn keep_up(metrics: PrometheusHandle, sip: watch::Receiver<ServerStatus>) {
+/// Starts copying events to Kafka, if there is one.
+fn start_relay(config: &KafkaConfig, store: &Store) -> Result<Option<Arc<Relay>>, Failure> {
+    if config.brokers.is_empty() {
+        return Ok(None);
+    }
+    let relay = Relay::start(config, EVENT_SOURCE, store.reader(), store.writer());
+    relay.map(|relay| Some(Arc::new(relay))).map_err(|error| Failure::environment(error.to_string()))
+}
+
+/// What `/health/ready` says about Kafka. Calls can be taken without it: events wait in the outbox.
+fn kafka_probe(relay: &Arc<Relay>) -> Probe {
+    // Not kept alive by whoever asks.
+    let relay = Arc::downgrade(relay);
+    Arc::new(move || {
+        let status = relay.upgrade().map(|relay| relay.status()).unwrap_or_default();
+        Ok(match status.failing {
+            None => format!("up, {} events waiting", status.waiting),
+            Some(_) => format!("away, {} events waiting; the log has the reason", status.waiting),
+        })
+    })
+}
+
+async fn keep_up(metrics: PrometheusHandle, sip: watch::Receiver<ServerStatus>, relay: Option<Arc<Relay>>) {
     let mut ticks = tokio::time::interval(METRICS_UPKEEP);
     loop {
         ticks.tick().await;
         sip_metrics::show(&sip.borrow());
+        if let Some(relay) = &relay {
+            let status = relay.status();
+            metrics::counter!("dce_kafka_events_sent_total").absolute(status.count);
+            metrics::gauge!("dce_kafka_events_waiting").set(status.waiting as f64);
+            metrics::gauge!("dce_kafka_up").set(f64::from(u8::from(status.failing.is_none())));
+        }
         metrics.run_upkeep();
     }
 }

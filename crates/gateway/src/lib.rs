@@ -22,6 +22,7 @@ pub use access::RoleKind;
 pub use api_key::{ApiKeyText, NoRandomness, NotAnApiKey};
 pub use config::{BODY_BYTES_MAX, HttpConfig};
 pub use grpc::dce_v1;
+pub use rest::events::EVENT_SOURCE;
 pub use rest::openapi;
 pub use server::{HttpServer, ServerError, router, start};
 pub use state::{Dependencies, Probe};

@@ -1,5 +1,6 @@
-//! Where the exchange's state lives: the durable store.
+//! Where the exchange's state lives, the durable store, and the bus that tells others of it.
 //!
 //! Absent on purpose: decisions. The store writes what it is given, all of it or none, and reads it back.
 
 pub mod store;
+pub mod bus;

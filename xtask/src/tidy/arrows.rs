@@ -109,7 +109,7 @@ mod tests {
             ("engine", ("tokio", false), ""),
             ("common", ("serde", false), "crate 'common' has no row in the table of arrows"),
         ] {
-            let metadata = Metadata { packages: vec![package(name, &[dependency])] };
+            let metadata = Metadata { packages: vec![package(name, &[dependency])], ..Metadata::default() };
             let findings = check(&metadata, Path::new("/repository"));
             let problems: Vec<_> = findings.iter().map(|finding| finding.problem.as_str()).collect();
             assert_eq!(problems.join(""), expected, "{name} -> {}", dependency.0);

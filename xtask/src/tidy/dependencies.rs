@@ -258,7 +258,7 @@ mod tests {
             manifest_path: PathBuf::new(),
             dependencies: Vec::new(),
         };
-        Metadata { packages: vec![package] }
+        Metadata { packages: vec![package], ..Metadata::default() }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod market;
 mod auction;
 mod decision;
 mod settle;
+mod outbox;
 
 use crate::command_line::{BenchCommand, Format};
 use crate::failure::Failure;
@@ -38,6 +39,14 @@ pub(crate) fn run(command: &BenchCommand) -> Result<(), Failure> {
         BenchCommand::Settle { calls, in_flight, format } => {
             let figures = settle::run(*calls as usize, *in_flight as usize)?;
             show(&figures, *format)
+        }
+        BenchCommand::Outbox { brokers, events, paced_per_s, paced_s, format } => {
+            let figures = outbox::run(brokers.clone(), *events as usize, *paced_per_s, *paced_s)?;
+            show(&figures, *format)?;
+            match figures.faults {
+                0 => Ok(()),
+                faults => Err(Failure::found(format!("{faults} events are missing or out of order"))),
+            }
         }
     }
 }

@@ -117,7 +117,7 @@ fn settle_all(
     Ok(latencies_us)
 }
 
-fn submit(writer: &Writer, unit: UnitOfWork, told: impl FnOnce() + Send + 'static) {
+pub(super) fn submit(writer: &Writer, unit: UnitOfWork, told: impl FnOnce() + Send + 'static) {
     let on_durable = OnDurable::new(move |result| {
         assert_eq!(result, CommitResult::Durable, "every unit of the benchmark can be written");
         told();

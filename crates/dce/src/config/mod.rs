@@ -10,6 +10,7 @@ pub(crate) use load::{Loaded, Sources, load};
 
 use crate::live_bidders::LiveBiddersConfig;
 use exchange::bid::sip_uri::is_sip_uri;
+use infra::bus::kafka::KafkaConfig;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) policy: exchange::policy::Policy,
     /// Bounds of the engine.
     pub(crate) engine: engine::EngineConfig,
+    /// Who is told what happened.
+    pub(crate) bus: BusConfig,
     /// What `serve` writes about itself.
     pub(crate) log: LogConfig,
     /// How `serve` ends.
@@ -54,6 +57,39 @@ pub(crate) struct DataConfig {
 impl Default for DataConfig {
     fn default() -> Self {
         Self { directory: PathBuf::from("dce-data"), max_pages: None }
+    }
+}
+
+/// Who is told what happened, beside those who ask the API.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BusConfig {
+    /// Kafka, when it has brokers.
+    pub(crate) kafka: KafkaConfig,
+}
+
+impl BusConfig {
+    fn faults(&self) -> Vec<Fault> {
+        let KafkaConfig { brokers, topic_prefix, .. } = &self.kafka;
+        let is_broker = |broker: &&String| {
+            broker
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        let no_brokers = brokers.iter().filter(|broker| !is_broker(broker)).map(|broker| Fault {
+            key: "bus.kafka.brokers",
+            problem: format!("'{broker}' is not a host and port; write it as kafka.example.com:9092"),
+        });
+        let mut faults: Vec<Fault> = no_brokers.collect();
+        // Kafka's own rule for names of topics, less the room that `.tracking-numbers` takes.
+        let is_legal = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+        if topic_prefix.is_empty() || topic_prefix.len() > 200 || !topic_prefix.chars().all(is_legal) {
+            let problem = format!(
+                "'{topic_prefix}' cannot begin a topic's name; use letters, digits, '.', '_' and '-'"
+            );
+            faults.push(Fault { key: "bus.kafka.topic_prefix", problem });
+        }
+        faults
     }
 }
 
@@ -127,6 +163,8 @@ impl Config {
             let problem = format!("'{host}' is no host of a SIP URI; write it as sip.example.com:5060");
             fault("http.public_sip_host", problem);
         }
+        faults.extend(self.bus.faults());
+        let mut fault = |key: &'static str, problem: String| faults.push(Fault { key, problem });
         if let Err(error) = self.sip.check() {
             fault(sip_key(&error), format!("cannot be used: {error}"));
         }
@@ -144,7 +182,7 @@ impl Config {
 
     /// Numbers that are too small or too large.
     fn out_of_range(&self) -> Vec<Fault> {
-        let Self { data, http, policy, engine, shutdown, .. } = self;
+        let Self { data, http, policy, engine, bus, shutdown, .. } = self;
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let ranges = [
             // The empty tables alone need 256 pages.
@@ -168,6 +206,9 @@ impl Config {
             ("live_bidders.connections_max", count(self.live_bidders.connections_max), 1, 100_000),
             ("engine.waiting_max", count(engine.waiting_max), 1, 10_000_000),
             ("engine.heartbeat_ms", engine.heartbeat_ms, 10, 60_000),
+            ("bus.kafka.partitions", bus.kafka.partitions.into(), 1, 10_000),
+            ("bus.kafka.replicas", bus.kafka.replicas.into(), 0, 100),
+            ("bus.kafka.retention_hours", bus.kafka.retention_hours.into(), 1, 1_000_000),
             ("shutdown.drain_timeout_s", shutdown.drain_timeout_s, 0, 86_400),
         ];
         let outside = ranges.into_iter().filter(|(_, value, least, most)| !(least..=most).contains(&value));

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::IntoParams;
 
-/// The `source` of every event: this API.
-const SOURCE: &str = "/v1";
+/// The `source` of every event, whichever way it goes out: this API.
+pub const EVENT_SOURCE: &str = "/v1";
 
 /// Where to go on reading.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -36,7 +36,7 @@ pub(crate) async fn list(
     let events = gateway.read(move |reader| reader.events_after(after, limit)).await?;
     let next = events.last().map_or(after, |event| event.seq).to_string();
     Ok(Json(Listed {
-        items: events.iter().map(|event| event.cloud_event(SOURCE)).collect(),
+        items: events.iter().map(|event| event.cloud_event(EVENT_SOURCE)).collect(),
         next: Some(next),
     }))
 }

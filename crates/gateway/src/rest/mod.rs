@@ -8,7 +8,7 @@ mod calls;
 mod cap_groups;
 mod deals;
 mod description;
-mod events;
+pub(crate) mod events;
 mod health;
 mod live_bids;
 mod ping_endpoints;

@@ -97,6 +97,19 @@ pub enum StoreError {
         /// What is wrong with it.
         finding: String,
     },
+    /// A column holds something else than the schema says.
+    #[error(
+        "column {column} of an answer: not {wanted}; restore from a backup or run the binary that wrote it"
+    )]
+    Column {
+        /// Counted from 0.
+        column: usize,
+        /// What it must be.
+        wanted: &'static str,
+    },
+    /// The store does not say who it is.
+    #[error("table identity: empty; restore the database from a backup")]
+    NoIdentity,
     /// A page cursor that this store did not hand out.
     #[error("page cursor '{cursor}': not one of ours; pass the `next` of the previous page unchanged")]
     BadCursor {
@@ -109,6 +122,9 @@ pub enum StoreError {
         /// How long it waited.
         waited_ms: u64,
     },
+    /// The operating system gives no thread.
+    #[error("no thread for the store: {0}; raise the process limit")]
+    NoThread(std::io::Error),
     /// The writer has stopped.
     #[error("the store is stopped; start the exchange again")]
     Stopped,

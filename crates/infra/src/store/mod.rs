@@ -1,23 +1,126 @@
 //! The durable store: units of work go in, all or nothing; the books and the API's reads come out.
+//!
+//! One writer, many readers, on one of two databases: SQLite in a directory of ours, or a PostgreSQL server. What differs is
+//! how a batch is committed ([`writer::Commit`]) and how rows are read ([`connection::ReadConnection`]).
 
 pub mod error;
 pub mod page;
 pub mod unit_of_work;
+mod writer;
+mod reader;
+mod connection;
+mod columns;
+mod read;
+mod load;
+mod verify;
 mod sqlite;
 
 pub use error::StoreError;
 pub use page::{Listing, MAX_PAGE, Page};
-pub use sqlite::read::Reader;
-pub use sqlite::read::accounts::{AccountFilter, Balances};
-pub use sqlite::read::api_keys::{ApiKey, ApiKeyFilter};
-pub use sqlite::read::bid_profiles::BidProfileFilter;
-pub use sqlite::read::calls::{CallFilter, CallStage};
-pub use sqlite::read::events::OutboxEvent;
-pub use sqlite::read::totals::CallTotals;
-pub use sqlite::read::tracking_numbers::TrackingNumberFilter;
-pub use sqlite::read::trading::DealFilter;
-pub use sqlite::read::transfers::BookedTransfer;
-pub use sqlite::verify::VerifyReport;
-pub use sqlite::writer::{StoreHealth, SubmitError, Writer};
-pub use sqlite::{Store, StoreOptions};
+pub use read::accounts::{AccountFilter, Balances};
+pub use read::api_keys::{ApiKey, ApiKeyFilter};
+pub use read::bid_profiles::BidProfileFilter;
+pub use read::calls::{CallFilter, CallStage};
+pub use read::events::OutboxEvent;
+pub use read::totals::CallTotals;
+pub use read::tracking_numbers::TrackingNumberFilter;
+pub use read::trading::DealFilter;
+pub use read::transfers::BookedTransfer;
+pub use reader::Reader;
 pub use unit_of_work::{CommitResult, OnDurable, Rejection, UnitOfWork};
+pub use verify::VerifyReport;
+pub use writer::{StoreHealth, SubmitError, Writer};
+
+use exchange::snapshot::Snapshot;
+use std::path::{Path, PathBuf};
+
+/// Where a store is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// An SQLite file in this directory.
+    Directory(PathBuf),
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for Place {
+    fn from(directory: &P) -> Self {
+        Self::Directory(directory.as_ref().to_owned())
+    }
+}
+
+/// How the store is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Units that may wait for the writer; past this, submitting is refused.
+    pub queue_max: usize,
+    /// Units committed with one sync at most.
+    pub group_max: usize,
+    /// How long the writer waits for more units to share a sync, in microseconds. 0 never waits: units gather anyway
+    /// while the previous sync runs.
+    pub group_wait_us: u64,
+    /// Connections that serve reads.
+    pub read_connections: usize,
+    /// SQLite: a quota on the database file, in pages of 4 KiB; absent is the disk.
+    pub max_pages: Option<u32>,
+    /// SQLite: the largest database checked as a whole at the start, in MiB. A larger one is checked by `verify`.
+    pub check_at_open_mib_max: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            queue_max: 8_192,
+            group_max: 1_024,
+            group_wait_us: 0,
+            read_connections: 3,
+            max_pages: None,
+            check_at_open_mib_max: 256,
+        }
+    }
+}
+
+/// An open store. Dropping it finishes what was submitted and lets go of the database.
+pub struct Store(Adapter);
+
+enum Adapter {
+    Sqlite(sqlite::SqliteStore),
+}
+
+impl Store {
+    /// Opens the store at `place` as its one writer, creating what is missing and migrating what is old.
+    pub fn open(place: impl Into<Place>, options: &StoreOptions) -> Result<Self, StoreError> {
+        Ok(Self(match place.into() {
+            Place::Directory(directory) => Adapter::Sqlite(sqlite::open(&directory, options)?),
+        }))
+    }
+
+    /// Opens the store at `place` for tools, while no server runs on it. Nothing is created or migrated.
+    pub fn open_read_only(place: impl Into<Place>) -> Result<Reader, StoreError> {
+        match place.into() {
+            Place::Directory(directory) => sqlite::open_read_only(&directory),
+        }
+    }
+
+    /// Where units of work are submitted. Cheap to clone.
+    pub fn writer(&self) -> Writer {
+        match &self.0 {
+            Adapter::Sqlite(store) => store.writer.handle(),
+        }
+    }
+
+    /// Where the API reads. Cheap to clone.
+    pub fn reader(&self) -> Reader {
+        match &self.0 {
+            Adapter::Sqlite(store) => store.reader.clone(),
+        }
+    }
+
+    /// Everything that must survive a restart, as of the last commit.
+    pub fn load(&self) -> Result<Snapshot, StoreError> {
+        self.reader().load()
+    }
+
+    /// Whether commits succeed.
+    pub fn health(&self) -> StoreHealth {
+        self.writer().health()
+    }
+}

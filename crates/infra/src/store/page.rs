@@ -41,7 +41,7 @@ impl Page {
         listing.next.clone().map(|after| Self { after: Some(after), limit: self.limit })
     }
 
-    pub(super) fn limit(&self) -> usize {
+    fn limit(&self) -> usize {
         self.limit.clamp(1, MAX_PAGE) as usize
     }
 

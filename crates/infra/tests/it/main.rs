@@ -8,3 +8,5 @@ mod disk_full;
 mod crash;
 mod reads;
 mod audit;
+mod kafka_server;
+mod bus;

@@ -12,6 +12,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0001_first_tables.sql"),
     include_str!("migrations/0002_trading.sql"),
     include_str!("migrations/0003_revenue.sql"),
+    include_str!("migrations/0004_cursors.sql"),
 ];
 
 /// The schema version this binary reads and writes.

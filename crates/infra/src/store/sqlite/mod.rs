@@ -1,24 +1,23 @@
 //! The embedded store: one SQLite file in the data directory, one writer, a few readers.
 
-pub(super) mod writer;
-pub(super) mod read;
 mod directory;
 mod migrations;
 mod rows;
+mod committer;
 mod checkpoint;
-mod load;
-pub(super) mod verify;
+pub(super) mod pool;
 
-use crate::store::StoreError;
+use super::reader::Connections;
+use super::writer::WriterThread;
+use super::{Reader, StoreError, StoreOptions};
 use checkpoint::Checkpointer;
+use committer::Committer;
 use directory::DirectoryLock;
-use exchange::snapshot::Snapshot;
-use read::Reader;
+use pool::Pool;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use writer::{StoreHealth, Writer, WriterThread};
 
 /// The database's name within the data directory.
 const FILE_NAME: &str = "exchange.sqlite";
@@ -27,96 +26,47 @@ const FILE_NAME: &str = "exchange.sqlite";
 /// one that matters.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How the store is set up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreOptions {
-    /// Units that may wait for the writer; past this, submitting is refused.
-    pub queue_max: usize,
-    /// Units committed with one sync at most.
-    pub group_max: usize,
-    /// How long the writer waits for more units to share a sync, in microseconds. 0 never waits: units gather anyway
-    /// while the previous sync runs.
-    pub group_wait_us: u64,
-    /// Connections that serve reads.
-    pub read_connections: usize,
-    /// A quota on the database file, in pages of 4 KiB; absent is the disk.
-    pub max_pages: Option<u32>,
-    /// The largest database checked as a whole at the start, in MiB. A larger one is checked by `verify`.
-    pub check_at_open_mib_max: u64,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            queue_max: 8_192,
-            group_max: 1_024,
-            group_wait_us: 0,
-            read_connections: 3,
-            max_pages: None,
-            check_at_open_mib_max: 256,
-        }
-    }
-}
-
-/// An open store. Dropping it finishes what was submitted and lets go of the directory.
-pub struct Store {
-    // Dropped in this order: the writer finishes last but for the lock.
+/// An open SQLite store: what must be kept for as long as it is.
+pub(super) struct SqliteStore {
+    // Dropped in this order: the checkpoints stop before the writer's last one, the lock goes last.
     _checkpointer: Checkpointer,
-    writer: WriterThread,
-    reader: Reader,
+    pub(super) writer: WriterThread,
+    pub(super) reader: Reader,
     _lock: DirectoryLock,
 }
 
-impl Store {
-    /// Opens the store in `directory`, creating what is missing and migrating what is old.
-    pub fn open(directory: &Path, options: &StoreOptions) -> Result<Self, StoreError> {
-        directory::create(directory)?;
-        let lock = DirectoryLock::exclusive(directory)?;
-        let path = directory.join(FILE_NAME);
-        let mut connection = connect(&path, Access::Write)?;
-        let migrated = migrations::migrate(&mut connection, &path)
-            .and_then(|()| check_at_open(&connection, &path, options.check_at_open_mib_max));
-        migrated.map_err(|error| name_path(error, &path))?;
-        let reader = Reader::open(&path, options.read_connections, None)?;
-        connection
-            .pragma_update_and_check(None, "wal_autocheckpoint", checkpoint::LOG_PAGES_MAX, |_| Ok(()))?;
-        let writer = WriterThread::start(connection, &path, options)?;
-        Ok(Self { _checkpointer: Checkpointer::start(&path)?, writer, reader, _lock: lock })
-    }
+/// Opens the store in `directory`, creating what is missing and migrating what is old.
+pub(super) fn open(directory: &Path, options: &StoreOptions) -> Result<SqliteStore, StoreError> {
+    directory::create(directory)?;
+    let lock = DirectoryLock::exclusive(directory)?;
+    let path = directory.join(FILE_NAME);
+    let mut connection = connect(&path, Access::Write)?;
+    let migrated = migrations::migrate(&mut connection, &path)
+        .and_then(|()| check_at_open(&connection, &path, options.check_at_open_mib_max));
+    migrated.map_err(|error| name_path(error, &path))?;
+    let pool = Pool::open(&path, options.read_connections, None)?;
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", checkpoint::LOG_PAGES_MAX, |_| Ok(()))?;
+    let writer = WriterThread::start(Committer::new(connection, &path)?, options)?;
+    Ok(SqliteStore {
+        _checkpointer: Checkpointer::start(&path)?,
+        writer,
+        reader: Reader::new(Connections::Sqlite(pool)),
+        _lock: lock,
+    })
+}
 
-    /// Opens the store in `directory` for tools, while no server runs on it. Nothing is created or migrated.
-    pub fn open_read_only(directory: &Path) -> Result<Reader, StoreError> {
-        directory::must_exist(directory)?;
-        let path = directory.join(FILE_NAME);
-        directory::must_exist(&path)?;
-        let lock = DirectoryLock::shared(directory)?;
-        let connection = connect(&path, Access::Read)?;
-        let found = migrations::version(&connection, &path).map_err(|error| name_path(error, &path))?;
-        if found < migrations::NEWEST {
-            return Err(StoreError::SchemaTooOld { path, found, known: migrations::NEWEST });
-        }
-        Reader::open(&path, 1, Some(lock))
+/// Opens the store in `directory` for tools, while no server runs on it. Nothing is created or migrated.
+pub(super) fn open_read_only(directory: &Path) -> Result<Reader, StoreError> {
+    directory::must_exist(directory)?;
+    let path = directory.join(FILE_NAME);
+    directory::must_exist(&path)?;
+    let lock = DirectoryLock::shared(directory)?;
+    let connection = connect(&path, Access::Read)?;
+    let found = migrations::version(&connection, &path).map_err(|error| name_path(error, &path))?;
+    if found < migrations::NEWEST {
+        return Err(StoreError::SchemaTooOld { path, found, known: migrations::NEWEST });
     }
-
-    /// Where units of work are submitted. Cheap to clone.
-    pub fn writer(&self) -> Writer {
-        self.writer.handle()
-    }
-
-    /// Where the API reads. Cheap to clone.
-    pub fn reader(&self) -> Reader {
-        self.reader.clone()
-    }
-
-    /// Everything that must survive a restart, as of the last commit.
-    pub fn load(&self) -> Result<Snapshot, StoreError> {
-        self.reader.load()
-    }
-
-    /// Whether commits succeed.
-    pub fn health(&self) -> StoreHealth {
-        self.writer.handle().health()
-    }
+    Ok(Reader::new(Connections::Sqlite(Pool::open(&path, 1, Some(lock))?)))
 }
 
 /// What a connection may do.

@@ -1,15 +1,15 @@
 //! From records to rows: what one unit of work writes within the transaction it is given.
 
-use super::read::api_keys::ApiKey;
-use super::read::ledger_account;
-use crate::store::{Rejection, StoreError, UnitOfWork};
-use exchange::account::{Account, AccountKind, AccountStatus};
+use crate::store::columns::{CallFacts, cap_owner, json, kind_name, status_name, subject};
+use crate::store::connection::ReadConnection;
+use crate::store::{ApiKey, Rejection, StoreError, UnitOfWork};
+use exchange::account::Account;
 use exchange::auction::receipt::Receipt;
 use exchange::bid::BidProfile;
 use exchange::bid::caps::CapGroup;
-use exchange::call::{Call, CallState, Outcome};
+use exchange::call::Call;
 use exchange::effect::Record;
-use exchange::event::{Event, Subject};
+use exchange::event::Event;
 use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, Transfer};
@@ -17,9 +17,8 @@ use exchange::time::Timestamp;
 use exchange::track_record::SellerRecord;
 use exchange::tracking_number::TrackingNumber;
 use exchange::trading_rules::{Deal, ScopedRules};
-use exchange::usage::{CapOwner, Usage};
+use exchange::usage::Usage;
 use rusqlite::{Connection, Error, ErrorCode, Params, ffi, params};
-use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -35,6 +34,12 @@ pub(super) enum WriteError {
 impl From<Error> for WriteError {
     fn from(error: Error) -> Self {
         Self::Failed(error)
+    }
+}
+
+impl From<Rejection> for WriteError {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
     }
 }
 
@@ -54,12 +59,12 @@ pub(super) struct Rows {
 impl Rows {
     /// Learns the ledger accounts that exist.
     pub(super) fn new(connection: &Connection) -> Result<Self, StoreError> {
-        let mut statement = connection.prepare("SELECT name, id FROM ledger_accounts")?;
-        let mut rows = statement.query([])?;
+        let connection: &dyn ReadConnection = connection;
         let mut ledgers = HashMap::new();
-        while let Some(row) = rows.next()? {
-            ledgers.insert(ledger_account(row, 0)?, row.get(1)?);
-        }
+        connection.each("SELECT name, id FROM ledger_accounts", |row| {
+            ledgers.insert(row.key("ledger_accounts", 0)?, row.get(1)?);
+            Ok(())
+        })?;
         Ok(Self { ledgers, new_ledgers: Vec::new(), changes: BTreeMap::new(), alive_at: None })
     }
 
@@ -216,10 +221,7 @@ fn write_bid_profile(connection: &Connection, bid: &BidProfile) -> Result<(), Wr
 }
 
 fn write_usage(connection: &Connection, usage: &Usage) -> Result<(), WriteError> {
-    let (kind, id) = match usage.owner {
-        CapOwner::Bid(id) => ("bid", id.0),
-        CapOwner::Group(id) => ("group", id.0),
-    };
+    let (kind, id) = cap_owner(usage.owner);
     let sql = "INSERT INTO usage (kind, id, document) VALUES (?1, ?2, ?3)
                ON CONFLICT (kind, id) DO UPDATE SET document = excluded.document";
     run(connection, "usage", sql, params![kind, id.as_bytes(), json(usage)?])
@@ -270,7 +272,7 @@ fn write_call(connection: &Connection, call: &Call) -> Result<(), WriteError> {
         call.id.0.as_bytes(),
         call.received_at.0,
         call.seller.0.as_bytes(),
-        facts.buyer,
+        facts.buyer.as_ref().map(uuid::Uuid::as_bytes),
         call.vertical,
         facts.state,
         facts.outcome,
@@ -297,15 +299,13 @@ fn write_receipt(connection: &Connection, receipt: &Receipt) -> Result<(), Write
 }
 
 fn write_event(connection: &Connection, event: &Event) -> Result<(), WriteError> {
-    let subject = match event.subject {
-        Subject::Call(id) => format!("call/{id}"),
-        Subject::Account(id) => format!("account/{id}"),
-        Subject::BidProfile(id) => format!("bid_profile/{id}"),
-        Subject::TrackingNumber(number) => format!("tracking_number/{number}"),
-        Subject::Exchange => "exchange".to_owned(),
-    };
     let sql = "INSERT INTO outbox (type, subject, at, data) VALUES (?1, ?2, ?3, ?4)";
-    run(connection, "event", sql, params![event.kind(), subject, event.at.0, json(&event.fact)?])
+    run(
+        connection,
+        "event",
+        sql,
+        params![event.kind(), subject(&event.subject), event.at.0, json(&event.fact)?],
+    )
 }
 
 /// Adds an API key.
@@ -334,66 +334,11 @@ pub(super) fn revoke_api_key(connection: &Connection, id: Uuid, at: Timestamp) -
     run(connection, "API key", sql, params![id.as_bytes(), at.0])
 }
 
-/// What is searched and summed about a call.
-pub(super) struct CallFacts {
-    pub(super) buyer: Option<[u8; 16]>,
-    pub(super) state: &'static str,
-    pub(super) outcome: Option<&'static str>,
-    pub(super) charge: Micros,
-    pub(super) payout: Micros,
-    pub(super) margin: Micros,
-    pub(super) ended_at: Option<Timestamp>,
-    pub(super) awaits_revenue_until: Option<Timestamp>,
-}
-
-impl CallFacts {
-    pub(super) fn of(call: &Call) -> Self {
-        let nothing = Micros::ZERO;
-        let (state, outcome) = match &call.state {
-            CallState::Received => ("received", None),
-            CallState::Bidding { .. } => ("bidding", None),
-            CallState::Reserved { .. } => ("reserved", None),
-            CallState::Ringing { .. } => ("ringing", None),
-            CallState::Connected { .. } => ("connected", None),
-            CallState::Ended { outcome, .. } => ("ended", Some(outcome)),
-        };
-        let attempt = match outcome {
-            Some(Outcome::NotConverted { attempt, .. } | Outcome::Converted { attempt, .. }) => Some(attempt),
-            _ => call.held_attempt(),
-        };
-        let (charge, payout, margin) = match outcome {
-            Some(Outcome::Converted { charge_micros, payout_micros, margin_micros, .. }) => {
-                (*charge_micros, *payout_micros, *margin_micros)
-            }
-            _ => (nothing, nothing, nothing),
-        };
-        let buyer = attempt.map(|attempt| *attempt.buyer.0.as_bytes());
-        let ended_at = match call.state {
-            CallState::Ended { ended_at, .. } => Some(ended_at),
-            _ => None,
-        };
-        let awaits_revenue_until = call.awaited_revenue().map(|awaited| awaited.report_until);
-        let outcome = outcome.map(Outcome::name);
-        Self { ended_at, awaits_revenue_until, buyer, state, outcome, charge, payout, margin }
-    }
-}
-
-/// The kind's name, as in the account's own document.
-pub(super) fn kind_name(kind: AccountKind) -> &'static str {
-    match kind {
-        AccountKind::Buyer => "buyer",
-        AccountKind::Seller => "seller",
-    }
-}
-
-/// The status's name, as in the account's own document.
-pub(super) fn status_name(status: AccountStatus) -> &'static str {
-    match status {
-        AccountStatus::Pending => "pending",
-        AccountStatus::Active => "active",
-        AccountStatus::Suspended => "suspended",
-        AccountStatus::Closed => "closed",
-    }
+/// Keeps how far somebody who reads the outbox came.
+pub(super) fn write_cursor(connection: &Connection, name: &str, seq: i64) -> Result<(), WriteError> {
+    let sql =
+        "INSERT INTO cursors (name, seq) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq";
+    run(connection, "cursor", sql, params![name, seq])
 }
 
 /// Runs one statement; a broken rule of the schema is the record's fault.
@@ -416,10 +361,4 @@ fn is_constraint(error: &Error) -> bool {
 fn is_duplicate(error: &Error) -> bool {
     matches!(error, Error::SqliteFailure(failure, _)
         if [ffi::SQLITE_CONSTRAINT_UNIQUE, ffi::SQLITE_CONSTRAINT_PRIMARYKEY].contains(&failure.extended_code))
-}
-
-fn json(value: &impl Serialize) -> Result<String, WriteError> {
-    serde_json::to_string(value).map_err(|error| {
-        WriteError::Rejected(Rejection::Constraint { what: "document", finding: error.to_string() })
-    })
 }

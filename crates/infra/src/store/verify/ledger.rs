@@ -2,14 +2,11 @@
 
 use super::{ByBuyer, VerifyReport};
 use crate::store::StoreError;
-use crate::store::sqlite::read::ledger_account;
-use crate::store::sqlite::read::transfers::reason;
+use crate::store::connection::{ReadConnection, Row, Rows};
 use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
-use rusqlite::{Connection, Rows};
 use std::collections::{BTreeMap, HashMap};
-use uuid::Uuid;
 
 /// What the transfers come to.
 pub(super) struct Replayed {
@@ -26,37 +23,25 @@ struct Line {
     amount: Micros,
 }
 
-/// Plays all transfers again.
-pub(super) fn verify(connection: &Connection, report: &mut VerifyReport) -> Result<Replayed, StoreError> {
+/// Plays all transfers again, with the limits that came into force between them.
+pub(super) fn verify(
+    connection: &dyn ReadConnection,
+    report: &mut VerifyReport,
+) -> Result<Replayed, StoreError> {
     let (names, stored) = ledger_accounts(connection)?;
-    let mut limits = Limits::default();
-    let mut limit_statement = connection
-        .prepare("SELECT after_transfer, account, credit_limit_micros FROM credit_limits ORDER BY seq")?;
-    let mut limit_rows = limit_statement.query([])?;
-    let mut balances = BTreeMap::new();
-    let mut statement = connection
-        .prepare("SELECT seq, reason, from_ledger, to_ledger, amount_micros FROM transfers ORDER BY seq")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        report.transfers += 1;
-        let name = |column: usize| -> Result<LedgerAccount, StoreError> {
-            let id: i64 = row.get(column)?;
-            names.get(&id).copied().ok_or_else(|| StoreError::Row {
-                table: "ledger_accounts",
-                row: id.to_string(),
-                finding: "named by a transfer, but missing".to_owned(),
-            })
-        };
-        let line = Line {
-            seq: row.get(0)?,
-            reason: reason(row, 1)?,
-            from: name(2)?,
-            to: name(3)?,
-            amount: Micros(row.get(4)?),
-        };
-        limits.advance(&mut limit_rows, line.seq)?;
-        book(&line, &limits, &mut balances, report);
-    }
+    let mut balances = Balances::new();
+    let limits = "SELECT after_transfer, account, credit_limit_micros FROM credit_limits ORDER BY seq";
+    let transfers = "SELECT seq, reason, from_ledger, to_ledger, amount_micros FROM transfers ORDER BY seq";
+    connection.stream(limits, &mut |limit_rows| {
+        let mut limits = Limits::default();
+        connection.each(transfers, |row| {
+            report.transfers += 1;
+            let line = Line::read(row, &names)?;
+            limits.advance(limit_rows, line.seq)?;
+            book(&line, &limits, &mut balances, report);
+            Ok(())
+        })
+    })?;
     compare_balances(&stored, &balances, report);
     let held = balances.iter().filter_map(|(ledger, balance)| match ledger {
         LedgerAccount::Held(buyer) => Some((*buyer, *balance)),
@@ -65,18 +50,38 @@ pub(super) fn verify(connection: &Connection, report: &mut VerifyReport) -> Resu
     Ok(Replayed { held: held.collect() })
 }
 
+impl Line {
+    fn read(row: &dyn Row, names: &Names) -> Result<Self, StoreError> {
+        let name = |column: usize| -> Result<LedgerAccount, StoreError> {
+            let id: i64 = row.get(column)?;
+            names.get(&id).copied().ok_or_else(|| StoreError::Row {
+                table: "ledger_accounts",
+                row: id.to_string(),
+                finding: "named by a transfer, but missing".to_owned(),
+            })
+        };
+        Ok(Self {
+            seq: row.get(0)?,
+            reason: row.key("transfers", 1)?,
+            from: name(2)?,
+            to: name(3)?,
+            amount: Micros(row.get(4)?),
+        })
+    }
+}
+
+type Names = HashMap<i64, LedgerAccount>;
 type Balances = BTreeMap<LedgerAccount, Micros>;
 
-fn ledger_accounts(connection: &Connection) -> Result<(HashMap<i64, LedgerAccount>, Balances), StoreError> {
-    let mut names = HashMap::new();
+fn ledger_accounts(connection: &dyn ReadConnection) -> Result<(Names, Balances), StoreError> {
+    let mut names = Names::new();
     let mut balances = Balances::new();
-    let mut statement = connection.prepare("SELECT id, name, balance_micros FROM ledger_accounts")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let ledger = ledger_account(row, 1)?;
+    connection.each("SELECT id, name, balance_micros FROM ledger_accounts", |row| {
+        let ledger = row.key("ledger_accounts", 1)?;
         names.insert(row.get(0)?, ledger);
         balances.insert(ledger, Micros(row.get(2)?));
-    }
+        Ok(())
+    })?;
     Ok((names, balances))
 }
 
@@ -151,11 +156,11 @@ struct Limits {
 
 impl Limits {
     /// Brings into force every limit set before transfer `seq`.
-    fn advance(&mut self, rows: &mut Rows<'_>, seq: i64) -> Result<(), StoreError> {
+    fn advance(&mut self, rows: &mut dyn Rows, seq: i64) -> Result<(), StoreError> {
         loop {
             if self.next.is_none() {
                 let Some(row) = rows.next()? else { return Ok(()) };
-                let account = AccountId(Uuid::from_bytes(row.get(1)?));
+                let account = AccountId(row.get(1)?);
                 self.next = Some((row.get(0)?, account, Micros(row.get(2)?)));
             }
             match self.next {

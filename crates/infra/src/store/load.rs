@@ -1,8 +1,7 @@
 //! What recovery reads: the snapshot from which the in-memory book is rebuilt.
 
-use super::read::transfers::reason;
-use super::read::{Reader, document, ledger_account};
-use crate::store::StoreError;
+use super::connection::{Dialect, ReadConnection};
+use super::{Reader, StoreError};
 use exchange::account::Account;
 use exchange::bid::BidProfile;
 use exchange::bid::caps::CapGroup;
@@ -15,22 +14,16 @@ use exchange::time::Timestamp;
 use exchange::tracking_number::TrackingNumber;
 use exchange::trading_rules::{Deal, ScopedRules};
 use exchange::usage::Usage;
-use rusqlite::Connection;
 use serde::de::DeserializeOwned;
-use uuid::Uuid;
 
 impl Reader {
     /// Everything that must survive a restart, as of the last commit: the fold of all records ever written.
     pub fn load(&self) -> Result<Snapshot, StoreError> {
         self.with(|connection| {
-            let mut snapshot = Snapshot {
-                last_alive_at: Timestamp(connection.query_row(
-                    "SELECT last_alive_at FROM liveness",
-                    [],
-                    |row| row.get(0),
-                )?),
-                ..Snapshot::default()
-            };
+            let alive = "SELECT last_alive_at FROM liveness";
+            let last_alive_at = connection.row(alive, &[], |row| row.get(0).map(Timestamp))?;
+            let mut snapshot =
+                Snapshot { last_alive_at: last_alive_at.unwrap_or_default(), ..Snapshot::default() };
             let all = |table| format!("SELECT document FROM {table}");
             each_document(connection, "accounts", &all("accounts"), |account: Account| {
                 snapshot.accounts.insert(account.id, account);
@@ -64,48 +57,51 @@ impl Reader {
             load_recent_calls(connection, &mut snapshot)?;
             load_seller_records(connection, &mut snapshot)?;
             load_balances(connection, &mut snapshot)?;
-            load_deposits(connection, &mut snapshot)?;
+            load_deposits(connection, self.dialect(), &mut snapshot)?;
             Ok(snapshot)
         })
     }
 }
 
 fn each_document<T: DeserializeOwned>(
-    connection: &Connection,
+    connection: &dyn ReadConnection,
     table: &'static str,
     sql: &str,
     mut take: impl FnMut(T),
 ) -> Result<(), StoreError> {
-    let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        take(document(table, row, 0)?);
-    }
-    Ok(())
+    connection.each(sql, |row| {
+        take(row.document(table, 0)?);
+        Ok(())
+    })
 }
 
-fn load_balances(connection: &Connection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
-    let mut statement = connection.prepare("SELECT name, balance_micros FROM ledger_accounts")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        snapshot.balances.insert(ledger_account(row, 0)?, Micros(row.get(1)?));
-    }
-    Ok(())
+fn load_balances(connection: &dyn ReadConnection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
+    connection.each("SELECT name, balance_micros FROM ledger_accounts", |row| {
+        snapshot.balances.insert(row.key("ledger_accounts", 0)?, Micros(row.get(1)?));
+        Ok(())
+    })
 }
 
-fn load_deposits(connection: &Connection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
-    // A range of the unique index: ';' is the character after ':'.
-    let sql = "SELECT reason FROM transfers WHERE reason >= 'deposit:' AND reason < 'deposit;'";
-    let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        snapshot.deposits.insert(reason(row, 0)?);
-    }
-    Ok(())
+fn load_deposits(
+    connection: &dyn ReadConnection,
+    dialect: Dialect,
+    snapshot: &mut Snapshot,
+) -> Result<(), StoreError> {
+    let sql = match dialect {
+        // A range of the unique index: ';' is the character after ':'.
+        Dialect::Sqlite => "SELECT reason FROM transfers WHERE reason >= 'deposit:' AND reason < 'deposit;'",
+        Dialect::Postgresql => {
+            "SELECT reason FROM transfers WHERE call = '00000000-0000-0000-0000-000000000000'"
+        }
+    };
+    connection.each(sql, |row| {
+        snapshot.deposits.insert(row.key("transfers", 0)?);
+        Ok(())
+    })
 }
 
 /// The latest connected calls that a duplicate rule can still ask about.
-fn load_recent_calls(connection: &Connection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
+fn load_recent_calls(connection: &dyn ReadConnection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
     let window_micros = i64::from(WINDOW_S_MAX) * 1_000_000;
     let since = snapshot.last_alive_at.0.saturating_sub(window_micros);
     let sql = format!(
@@ -119,12 +115,10 @@ fn load_recent_calls(connection: &Connection, snapshot: &mut Snapshot) -> Result
     })
 }
 
-fn load_seller_records(connection: &Connection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
-    let mut statement = connection.prepare("SELECT document, seller FROM seller_records")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let seller = AccountId(Uuid::from_bytes(row.get(1)?));
-        snapshot.seller_records.insert(seller, document("seller_records", row, 0)?);
-    }
-    Ok(())
+fn load_seller_records(connection: &dyn ReadConnection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
+    connection.each("SELECT document, seller FROM seller_records", |row| {
+        let seller = AccountId(row.get(1)?);
+        snapshot.seller_records.insert(seller, row.document("seller_records", 0)?);
+        Ok(())
+    })
 }

@@ -1,10 +1,8 @@
 //! What calls came to, in numbers.
 
-use super::Reader;
 use super::calls::CallFilter;
-use crate::store::StoreError;
+use crate::store::{Reader, StoreError};
 use exchange::ledger::money::Micros;
-use rusqlite::params_from_iter;
 use std::collections::BTreeMap;
 
 /// How many calls there were, how they ended, and the money they moved.
@@ -27,28 +25,27 @@ pub struct CallTotals {
 impl Reader {
     /// Sums up the calls that pass the filter. Costs a scan of them; narrow it with `from` and `to`.
     pub fn totals(&self, filter: &CallFilter) -> Result<CallTotals, StoreError> {
-        let (sql, values) = filter.conditions().query(
-            "SELECT outcome, count(*), sum(charge_micros), sum(payout_micros), sum(margin_micros) FROM calls",
-            "GROUP BY outcome",
-        );
+        // The cast: PostgreSQL's sums are wider than what is summed.
+        let select = "SELECT outcome, count(*), CAST(sum(charge_micros) AS BIGINT),
+            CAST(sum(payout_micros) AS BIGINT), CAST(sum(margin_micros) AS BIGINT) FROM calls";
+        let (sql, values) = filter.conditions(self.dialect()).query(select, "GROUP BY outcome");
+        let mut totals = CallTotals::default();
         self.with(|connection| {
-            let mut totals = CallTotals::default();
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query(params_from_iter(values))?;
-            while let Some(row) = rows.next()? {
-                let calls: u64 = row.get::<_, i64>(1)?.cast_unsigned();
+            connection.query(&sql, &values, &mut |row| {
+                let calls = row.get::<i64>(1)?.cast_unsigned();
                 totals.offered += calls;
-                match row.get::<_, Option<String>>(0)? {
+                match row.get::<Option<String>>(0)? {
                     None => totals.open = calls,
                     Some(outcome) => {
                         totals.ended.insert(outcome, calls);
                     }
                 }
-                totals.charged_micros.0 += row.get::<_, i64>(2)?;
-                totals.paid_micros.0 += row.get::<_, i64>(3)?;
-                totals.margin_micros.0 += row.get::<_, i64>(4)?;
-            }
-            Ok(totals)
-        })
+                totals.charged_micros.0 += row.get::<i64>(2)?;
+                totals.paid_micros.0 += row.get::<i64>(3)?;
+                totals.margin_micros.0 += row.get::<i64>(4)?;
+                Ok(())
+            })
+        })?;
+        Ok(totals)
     }
 }

@@ -1,8 +1,7 @@
 //! Tracking numbers.
 
-use super::query::{Conditions, blob};
-use super::{Reader, documents, one_document};
-use crate::store::{Listing, Page, StoreError};
+use super::conditions::Conditions;
+use crate::store::{Listing, Page, Reader, StoreError};
 use exchange::id::AccountId;
 use exchange::phone_number::PhoneNumber;
 use exchange::tracking_number::TrackingNumber;
@@ -22,18 +21,17 @@ impl Reader {
         page: &Page,
     ) -> Result<Listing<TrackingNumber>, StoreError> {
         let after = page.cursor(|text| text.parse::<PhoneNumber>().ok())?;
-        let (sql, values) = Conditions::default()
-            .when("seller = ?", filter.seller.map(|seller| blob(seller.0)))
+        let query = Conditions::default()
+            .when("seller = ?", filter.seller.map(|seller| seller.0))
             .when("number > ?", after.map(|number| number.digits().cast_signed()))
-            .query("SELECT document FROM tracking_numbers", "ORDER BY number");
-        let items = self.with(|connection| documents(connection, "tracking_numbers", &sql, values, page))?;
+            .page("SELECT document FROM tracking_numbers", "number", page);
+        let items = self.documents("tracking_numbers", query)?;
         Ok(page.listing(items, |number: &TrackingNumber| number.number.to_string()))
     }
 
     /// One tracking number.
     pub fn tracking_number(&self, number: PhoneNumber) -> Result<Option<TrackingNumber>, StoreError> {
-        let sql = "SELECT document FROM tracking_numbers WHERE number = ?1";
-        let key = [number.digits().cast_signed()];
-        self.with(|connection| one_document(connection, "tracking_numbers", sql, key))
+        let sql = "SELECT document FROM tracking_numbers WHERE number = $1";
+        self.one_document("tracking_numbers", sql, number.digits().cast_signed())
     }
 }

@@ -1,11 +1,10 @@
 //! API keys. The secret itself is never here, only its SHA-256.
 
-use super::Reader;
-use super::query::{Conditions, blob};
-use crate::store::{Listing, Page, StoreError};
+use super::conditions::Conditions;
+use crate::store::connection::{Row, Value};
+use crate::store::{Listing, Page, Reader, StoreError};
 use exchange::id::AccountId;
 use exchange::time::Timestamp;
-use rusqlite::{Row, params_from_iter};
 use uuid::Uuid;
 
 /// Who may call the API, and as what.
@@ -39,52 +38,41 @@ const SELECT: &str = "SELECT id, name, role, account, created_at, revoked_at FRO
 impl Reader {
     /// The key whose secret has this SHA-256, unless it is revoked.
     pub fn api_key_by_hash(&self, secret_hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
-        self.with(|connection| {
-            let sql = format!("{SELECT} WHERE secret_hash = ?1 AND revoked_at IS NULL");
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query([secret_hash])?;
-            rows.next()?.map(api_key).transpose()
-        })
+        let sql = format!("{SELECT} WHERE secret_hash = $1 AND revoked_at IS NULL");
+        let hash = Value::Bytes(secret_hash.to_vec());
+        self.with(|connection| connection.row(&sql, &[hash], api_key))
     }
 
     /// One key, revoked or not.
     pub fn api_key(&self, id: Uuid) -> Result<Option<ApiKey>, StoreError> {
-        self.with(|connection| {
-            let mut statement = connection.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
-            let mut rows = statement.query([id.as_bytes()])?;
-            rows.next()?.map(api_key).transpose()
-        })
+        let sql = format!("{SELECT} WHERE id = $1");
+        self.with(|connection| connection.row(&sql, &[id.into()], api_key))
     }
 
     /// API keys, revoked ones too, in the order of their ids.
     pub fn api_keys(&self, filter: &ApiKeyFilter, page: &Page) -> Result<Listing<ApiKey>, StoreError> {
         let after = page.cursor(|text| text.parse::<Uuid>().ok())?;
-        let (sql, mut values) = Conditions::default()
-            .when("id > ?", after.map(blob))
-            .when("account = ?", filter.account.map(|account| blob(account.0)))
-            .when("instr(role, ?) = 1", filter.role_prefix.map(str::to_owned))
-            .query(SELECT, "ORDER BY id LIMIT ?");
-        values.push(page.rows().into());
-        let items = self.with(|connection| {
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query(params_from_iter(values))?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(api_key(row)?);
-            }
-            Ok(found)
-        })?;
+        let prefix = |text: &str| [text.to_owned().into(), text.to_owned().into()];
+        let conditions = Conditions::default()
+            .when("id > ?", after)
+            .when("account = ?", filter.account.map(|account| account.0));
+        let conditions = match filter.role_prefix {
+            Some(role) => conditions.and("substr(role, 1, length(?)) = ?", prefix(role)),
+            None => conditions,
+        };
+        let (sql, values) = conditions.page(SELECT, "id", page);
+        let items = self.with(|connection| connection.rows(&sql, &values, api_key))?;
         Ok(page.listing(items, |key| key.id.to_string()))
     }
 }
 
-fn api_key(row: &Row<'_>) -> Result<ApiKey, StoreError> {
+fn api_key(row: &dyn Row) -> Result<ApiKey, StoreError> {
     Ok(ApiKey {
-        id: Uuid::from_bytes(row.get(0)?),
+        id: row.get(0)?,
         name: row.get(1)?,
         role: row.get(2)?,
-        account: row.get::<_, Option<[u8; 16]>>(3)?.map(|id| AccountId(Uuid::from_bytes(id))),
+        account: row.get::<Option<Uuid>>(3)?.map(AccountId),
         created_at: Timestamp(row.get(4)?),
-        revoked_at: row.get::<_, Option<i64>>(5)?.map(Timestamp),
+        revoked_at: row.get::<Option<i64>>(5)?.map(Timestamp),
     })
 }

@@ -1,8 +1,7 @@
 //! Bid profiles.
 
-use super::query::{Conditions, blob};
-use super::{Reader, documents, one_document};
-use crate::store::{Listing, Page, StoreError};
+use super::conditions::Conditions;
+use crate::store::{Listing, Page, Reader, StoreError};
 use exchange::bid::BidProfile;
 use exchange::id::{AccountId, BidProfileId};
 
@@ -23,18 +22,18 @@ impl Reader {
         page: &Page,
     ) -> Result<Listing<BidProfile>, StoreError> {
         let after = page.cursor(|text| text.parse::<BidProfileId>().ok())?;
-        let (sql, values) = Conditions::default()
-            .when("buyer = ?", filter.buyer.map(|buyer| blob(buyer.0)))
+        let query = Conditions::default()
+            .when("buyer = ?", filter.buyer.map(|buyer| buyer.0))
             .when("vertical = ?", filter.vertical.clone())
-            .when("id > ?", after.map(|id| blob(id.0)))
-            .query("SELECT document FROM bid_profiles", "ORDER BY id");
-        let items = self.with(|connection| documents(connection, "bid_profiles", &sql, values, page))?;
+            .when("id > ?", after.map(|id| id.0))
+            .page("SELECT document FROM bid_profiles", "id", page);
+        let items = self.documents("bid_profiles", query)?;
         Ok(page.listing(items, |bid: &BidProfile| bid.id.to_string()))
     }
 
     /// One bid profile.
     pub fn bid_profile(&self, id: BidProfileId) -> Result<Option<BidProfile>, StoreError> {
-        let sql = "SELECT document FROM bid_profiles WHERE id = ?1";
-        self.with(|connection| one_document(connection, "bid_profiles", sql, [id.0.as_bytes()]))
+        let sql = "SELECT document FROM bid_profiles WHERE id = $1";
+        self.one_document("bid_profiles", sql, id.0)
     }
 }

@@ -5,11 +5,10 @@
 mod ledger;
 mod calls;
 
-use super::read::Reader;
-use crate::store::StoreError;
+use super::connection::ReadConnection;
+use super::{Reader, StoreError};
 use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
-use rusqlite::Connection;
 use std::collections::BTreeMap;
 
 /// Findings kept in a report; more are only counted.
@@ -44,14 +43,16 @@ impl VerifyReport {
 }
 
 impl Reader {
-    /// Audits the books as of the last commit. On a live store the write-ahead log grows until it is done.
+    /// Audits the books as of the last commit. On a live SQLite store the write-ahead log grows until it is done.
     pub fn verify(&self) -> Result<VerifyReport, StoreError> {
         self.with(|connection| {
             let mut report = VerifyReport::default();
-            verify_file(connection, &mut report)?;
+            for finding in connection.damage()? {
+                report.violation(format!("database: {finding}"));
+            }
             verify_journal(connection, &mut report)?;
             let balances = ledger::verify(connection, &mut report)?;
-            let open_holds = calls::verify(connection, &mut report)?;
+            let open_holds = calls::verify(connection, self.dialect(), &mut report)?;
             compare_holds(&balances.held, &open_holds, &mut report);
             Ok(report)
         })
@@ -61,23 +62,11 @@ impl Reader {
 /// Money by buyer.
 type ByBuyer = BTreeMap<AccountId, Micros>;
 
-fn verify_file(connection: &Connection, report: &mut VerifyReport) -> Result<(), StoreError> {
-    let mut statement = connection.prepare("PRAGMA quick_check")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let finding: String = row.get(0)?;
-        if finding != "ok" {
-            report.violation(format!("database file: {finding}"));
-        }
-    }
-    Ok(())
-}
-
 /// The journal counts 1, 2, 3 without a gap.
-fn verify_journal(connection: &Connection, report: &mut VerifyReport) -> Result<(), StoreError> {
+fn verify_journal(connection: &dyn ReadConnection, report: &mut VerifyReport) -> Result<(), StoreError> {
     let sql = "SELECT count(*), coalesce(min(seq), 1), coalesce(max(seq), 0) FROM journal";
-    let (count, first, last): (i64, i64, i64) =
-        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let counted = connection.row(sql, &[], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let (count, first, last): (i64, i64, i64) = counted.unwrap_or_default();
     report.journal_entries = count.cast_unsigned();
     if first != 1 || last != count {
         report.violation(format!("journal: {count} entries numbered {first} to {last}; some are missing"));

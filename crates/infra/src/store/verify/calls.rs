@@ -2,14 +2,12 @@
 
 use super::{ByBuyer, VerifyReport};
 use crate::store::StoreError;
-use crate::store::sqlite::read::transfers::reason;
-use crate::store::sqlite::read::{document, ledger_account};
-use crate::store::sqlite::rows::CallFacts;
+use crate::store::columns::CallFacts;
+use crate::store::connection::{Dialect, ReadConnection, Row, Rows};
 use exchange::call::{Attempt, Call, CallState, Outcome, RevenueStage};
 use exchange::id::{AccountId, CallId};
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
-use rusqlite::{Connection, Row, Rows};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -23,63 +21,80 @@ struct Moved {
 
 /// Walks calls and their transfers side by side, both in the order of the calls' ids. Gives what open calls hold, and those whose
 /// buyers may still report their revenue.
-pub(super) fn verify(connection: &Connection, report: &mut VerifyReport) -> Result<ByBuyer, StoreError> {
-    let mut calls = connection.prepare(
-        "SELECT document, id, buyer, state, outcome, charge_micros, payout_micros, margin_micros,
+pub(super) fn verify(
+    connection: &dyn ReadConnection,
+    dialect: Dialect,
+    report: &mut VerifyReport,
+) -> Result<ByBuyer, StoreError> {
+    let calls = "SELECT document, id, buyer, state, outcome, charge_micros, payout_micros, margin_micros,
              awaits_revenue_until
-         FROM calls ORDER BY id",
-    )?;
-    let mut calls = calls.query([])?;
-    let mut transfers = connection.prepare(
+         FROM calls ORDER BY id";
+    let (of_calls, by_call) = match dialect {
         // `hold:<call id>:1`: the call's id follows the colon, and its text sorts like its bytes.
+        Dialect::Sqlite => {
+            ("t.reason NOT LIKE 'deposit:%'", "substr(t.reason, instr(t.reason, ':') + 1, 36)")
+        }
+        Dialect::Postgresql => ("t.call > '00000000-0000-0000-0000-000000000000'", "t.call"),
+    };
+    let transfers = format!(
         "SELECT t.reason, payer.name, payee.name, t.amount_micros
          FROM transfers t
          JOIN ledger_accounts payer ON payer.id = t.from_ledger
          JOIN ledger_accounts payee ON payee.id = t.to_ledger
-         WHERE t.reason NOT LIKE 'deposit:%'
-         ORDER BY substr(t.reason, instr(t.reason, ':') + 1, 36), t.seq",
-    )?;
-    let mut transfers = TransfersByCall { rows: transfers.query([])?, next: None };
-    transfers.advance()?;
+         WHERE {of_calls} ORDER BY {by_call}, t.seq"
+    );
     let mut open_holds = ByBuyer::new();
-    while let Some(row) = calls.next()? {
-        let id = CallId(Uuid::from_bytes(row.get(1)?));
-        for stray in transfers.skip_to(id)? {
+    connection.stream(&transfers, &mut |rows| {
+        let mut transfers = TransfersByCall { rows, next: None };
+        transfers.advance()?;
+        connection.each(calls, |row| verify_row(row, &mut transfers, &mut open_holds, report))?;
+        for stray in transfers.skip_to(CallId(Uuid::max()))? {
             report.violation(format!("call {stray}: moved money, but there is no such call"));
         }
-        let moved = transfers.take(id)?;
-        let call: Call = document("calls", row, 0)?;
-        report.calls += 1;
-        if call.id != id || !columns_agree(row, &call)? {
-            report.violation(format!("call {id}: its columns and its document disagree"));
-        }
-        verify_call(&call, &moved, report);
-        if let Some(attempt) = call.held_attempt() {
-            report.open_holds += 1;
-            let held = open_holds.entry(attempt.buyer).or_default();
-            held.0 = held.0.saturating_add(attempt.hold_micros.0);
-        }
-        if let Some(awaited) = call.awaited_revenue() {
-            report.open_holds += 1;
-            let held = open_holds.entry(awaited.attempt.buyer).or_default();
-            held.0 = held.0.saturating_add(awaited.held_micros.0);
-        }
-    }
-    for stray in transfers.skip_to(CallId(Uuid::max()))? {
-        report.violation(format!("call {stray}: moved money, but there is no such call"));
-    }
+        Ok(())
+    })?;
     Ok(open_holds)
 }
 
-fn columns_agree(row: &Row<'_>, call: &Call) -> Result<bool, StoreError> {
+fn verify_row(
+    row: &dyn Row,
+    transfers: &mut TransfersByCall<'_>,
+    open_holds: &mut ByBuyer,
+    report: &mut VerifyReport,
+) -> Result<(), StoreError> {
+    let id = CallId(row.get(1)?);
+    for stray in transfers.skip_to(id)? {
+        report.violation(format!("call {stray}: moved money, but there is no such call"));
+    }
+    let moved = transfers.take(id)?;
+    let call: Call = row.document("calls", 0)?;
+    report.calls += 1;
+    if call.id != id || !columns_agree(row, &call)? {
+        report.violation(format!("call {id}: its columns and its document disagree"));
+    }
+    verify_call(&call, &moved, report);
+    if let Some(attempt) = call.held_attempt() {
+        report.open_holds += 1;
+        let held = open_holds.entry(attempt.buyer).or_default();
+        held.0 = held.0.saturating_add(attempt.hold_micros.0);
+    }
+    if let Some(awaited) = call.awaited_revenue() {
+        report.open_holds += 1;
+        let held = open_holds.entry(awaited.attempt.buyer).or_default();
+        held.0 = held.0.saturating_add(awaited.held_micros.0);
+    }
+    Ok(())
+}
+
+fn columns_agree(row: &dyn Row, call: &Call) -> Result<bool, StoreError> {
     let facts = CallFacts::of(call);
-    let buyer: Option<[u8; 16]> = row.get(2)?;
-    let (state, outcome): (String, Option<String>) = (row.get(3)?, row.get(4)?);
+    let buyer: Option<Uuid> = row.get(2)?;
+    let (state, outcome): (&str, Option<&str>) = (row.get(3)?, row.get(4)?);
     let money: [i64; 3] = [row.get(5)?, row.get(6)?, row.get(7)?];
     let awaits_revenue_until: Option<i64> = row.get(8)?;
     Ok(facts.buyer == buyer
         && facts.state == state
-        && facts.outcome == outcome.as_deref()
+        && facts.outcome == outcome
         && facts.awaits_revenue_until.map(|at| at.0) == awaits_revenue_until
         && [facts.charge.0, facts.payout.0, facts.margin.0] == money)
 }
@@ -187,7 +202,7 @@ struct CallTransfer {
 
 /// Transfers in the order of their calls, one read ahead.
 struct TransfersByCall<'a> {
-    rows: Rows<'a>,
+    rows: &'a mut dyn Rows,
     next: Option<CallTransfer>,
 }
 
@@ -196,9 +211,9 @@ impl TransfersByCall<'_> {
         let next = match self.rows.next()? {
             None => None,
             Some(row) => Some(CallTransfer {
-                reason: reason(row, 0)?,
-                from: ledger_account(row, 1)?,
-                to: ledger_account(row, 2)?,
+                reason: row.key("transfers", 0)?,
+                from: row.key("ledger_accounts", 1)?,
+                to: row.key("ledger_accounts", 2)?,
                 amount: Micros(row.get(3)?),
             }),
         };

@@ -1,8 +1,8 @@
 //! Calls and their receipts.
 
-use super::query::{Conditions, blob};
-use super::{Reader, documents, one_document};
-use crate::store::{Listing, Page, StoreError};
+use super::conditions::Conditions;
+use crate::store::connection::Dialect;
+use crate::store::{Listing, Page, Reader, StoreError};
 use exchange::auction::receipt::Receipt;
 use exchange::call::Call;
 use exchange::id::{AccountId, CallId};
@@ -56,17 +56,20 @@ impl CallStage {
 
 impl CallFilter {
     /// The filters that are set, as conditions on the table of calls.
-    pub(super) fn conditions(&self) -> Conditions {
+    pub(super) fn conditions(&self, dialect: Dialect) -> Conditions {
         let open = self.state.is_some_and(|state| state != CallStage::Ended);
         let conditions = Conditions::default();
         // Follows from the state, and lets the few open calls be found by their index.
         let conditions = if open { conditions.and("outcome IS NULL", []) } else { conditions };
-        // The plus keeps SQLite from the outcome's index where an account's own is the better one.
+        // The plus keeps SQLite from the outcome's index where an account's own is the better one. PostgreSQL counts.
         let of_account = self.seller.is_some() || self.buyer.is_some();
-        let outcome = if of_account { "+outcome = ?" } else { "outcome = ?" };
+        let outcome = match dialect {
+            Dialect::Sqlite if of_account => "+outcome = ?",
+            Dialect::Sqlite | Dialect::Postgresql => "outcome = ?",
+        };
         conditions
-            .when("seller = ?", self.seller.map(|seller| blob(seller.0)))
-            .when("buyer = ?", self.buyer.map(|buyer| blob(buyer.0)))
+            .when("seller = ?", self.seller.map(|seller| seller.0))
+            .when("buyer = ?", self.buyer.map(|buyer| buyer.0))
             .when("state = ?", self.state.map(|state| state.name().to_owned()))
             .when(outcome, self.outcome.clone())
             .when("vertical = ?", self.vertical.clone())
@@ -78,40 +81,26 @@ impl CallFilter {
 impl Reader {
     /// Calls, newest first.
     pub fn calls(&self, filter: &CallFilter, page: &Page) -> Result<Listing<Call>, StoreError> {
-        let mut conditions = filter.conditions();
-        if let Some((received_at, id)) = page.cursor(read_cursor)? {
-            conditions = conditions.and("(received_at, id) < (?, ?)", [received_at.into(), blob(id.0)]);
-        }
-        let (sql, values) =
-            conditions.query("SELECT document FROM calls", "ORDER BY received_at DESC, id DESC");
-        let items = self.with(|connection| documents(connection, "calls", &sql, values, page))?;
+        let conditions = self.after_cursor(filter, page)?;
+        let query = conditions.page("SELECT document FROM calls", NEWEST_FIRST, page);
+        let items = self.documents("calls", query)?;
         Ok(page.listing(items, |call: &Call| format!("{}_{}", call.received_at.0, call.id)))
     }
 
     /// One call.
     pub fn call(&self, id: CallId) -> Result<Option<Call>, StoreError> {
-        let sql = "SELECT document FROM calls WHERE id = ?1";
-        self.with(|connection| one_document(connection, "calls", sql, [id.0.as_bytes()]))
+        self.one_document("calls", "SELECT document FROM calls WHERE id = $1", id.0)
     }
 
     /// Receipts of the calls that `filter` wants, newest call first. Calls that were never decided have none.
     pub fn receipts(&self, filter: &CallFilter, page: &Page) -> Result<Listing<Receipt>, StoreError> {
-        let mut conditions = filter.conditions();
-        if let Some((received_at, id)) = page.cursor(read_cursor)? {
-            conditions = conditions.and("(received_at, id) < (?, ?)", [received_at.into(), blob(id.0)]);
-        }
         let select =
             "SELECT receipts.document, received_at FROM calls JOIN receipts ON receipts.call = calls.id";
-        let (sql, mut values) = conditions.query(select, "ORDER BY received_at DESC, id DESC LIMIT ?");
-        values.push(page.rows().into());
+        let (sql, values) = self.after_cursor(filter, page)?.page(select, NEWEST_FIRST, page);
         let items = self.with(|connection| {
-            let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query(rusqlite::params_from_iter(values))?;
-            let mut found: Vec<(i64, Receipt)> = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push((row.get(1)?, super::document("receipts", row, 0)?));
-            }
-            Ok(found)
+            connection.rows(&sql, &values, |row| -> Result<(i64, Receipt), StoreError> {
+                Ok((row.get(1)?, row.document("receipts", 0)?))
+            })
         })?;
         let listing = page.listing(items, |(received_at, receipt)| format!("{received_at}_{}", receipt.call));
         Ok(Listing {
@@ -122,10 +111,22 @@ impl Reader {
 
     /// How a call was decided.
     pub fn receipt(&self, call: CallId) -> Result<Option<Receipt>, StoreError> {
-        let sql = "SELECT document FROM receipts WHERE call = ?1";
-        self.with(|connection| one_document(connection, "receipts", sql, [call.0.as_bytes()]))
+        self.one_document("receipts", "SELECT document FROM receipts WHERE call = $1", call.0)
+    }
+
+    /// The filters that are set, from the page's cursor on.
+    fn after_cursor(&self, filter: &CallFilter, page: &Page) -> Result<Conditions, StoreError> {
+        let conditions = filter.conditions(self.dialect());
+        Ok(match page.cursor(read_cursor)? {
+            Some((received_at, id)) => {
+                conditions.and("(received_at, id) < (?, ?)", [received_at.into(), id.0.into()])
+            }
+            None => conditions,
+        })
     }
 }
+
+const NEWEST_FIRST: &str = "received_at DESC, id DESC";
 
 /// A cursor is the last call's moment and id: calls of the same microsecond are told apart by their ids.
 fn read_cursor(text: &str) -> Option<(i64, CallId)> {

@@ -1,15 +1,12 @@
 //! The one writer: a thread that commits waiting units together, so that many share one sync of the disk.
 //!
 //! Order is the promise: units are committed, and their callbacks told, in the order they were submitted. While the
-//! disk refuses, the writer keeps the batch in hand and tries again; nothing of it is told to be durable before it is.
+//! database refuses, the writer keeps the batch in hand and tries again; nothing of it is told to be durable before it is.
+//! How a batch is committed is the database's business: [`Commit`].
 
 use super::read::api_keys::ApiKey;
-use super::rows::{Rows, WriteError, revoke_api_key, write_api_key};
-use super::{StoreOptions, name_path};
-use crate::store::{CommitResult, OnDurable, Rejection, StoreError, UnitOfWork};
+use super::{CommitResult, OnDurable, Rejection, StoreError, StoreOptions, UnitOfWork};
 use exchange::time::Timestamp;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -68,6 +65,7 @@ pub(super) enum Work {
     Alive(Timestamp),
     NewApiKey { key: ApiKey, secret_hash: [u8; 32] },
     RevokeApiKey { id: Uuid, at: Timestamp },
+    Cursor { name: String, seq: i64 },
 }
 
 struct Shared {
@@ -124,6 +122,11 @@ impl Writer {
         self.write(Work::RevokeApiKey { id, at })
     }
 
+    /// Keeps how far somebody who reads the outbox came, and waits until that is durable.
+    pub fn set_cursor(&self, name: &str, seq: i64) -> Result<(), StoreError> {
+        self.write(Work::Cursor { name: name.to_owned(), seq })
+    }
+
     /// Notes that the exchange runs at this moment; commits do so by themselves. Skipped when the queue is full:
     /// then there are commits.
     pub fn heartbeat(&self, now: Timestamp) {
@@ -174,6 +177,35 @@ impl Job {
     }
 }
 
+/// How one database commits. There is one implementation for each database.
+pub(super) trait Commit: Send + 'static {
+    /// One try at one transaction with the whole batch, which is not empty. The same batch comes again until it
+    /// succeeds: what an earlier try may have written, though nobody heard, must not be written again.
+    fn commit(&mut self, batch: &Batch) -> Result<Rejected, CommitFailure>;
+
+    /// Sets the quota on the database file, in pages of 4 KiB, where the database is a file of ours.
+    fn set_max_pages(&mut self, _max_pages: Option<u32>) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Nothing will be written any more.
+    fn close(&mut self);
+}
+
+/// What is committed together, in order, and who is told.
+pub(super) type Batch = Vec<(Work, OnDurable)>;
+
+/// Units that were left out, by their place in the batch, in order.
+pub(super) type Rejected = Vec<(usize, Rejection)>;
+
+/// Why nothing of a batch was written, or nobody knows.
+pub(super) enum CommitFailure {
+    /// It may go better next time.
+    ForNow(StoreError),
+    /// This writer may never write again.
+    ForGood(StoreError),
+}
+
 /// The thread, from the side of the store that owns it.
 pub(super) struct WriterThread {
     handle: Writer,
@@ -181,11 +213,7 @@ pub(super) struct WriterThread {
 }
 
 impl WriterThread {
-    pub(super) fn start(
-        connection: Connection,
-        path: &Path,
-        options: &StoreOptions,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn start(mut database: impl Commit, options: &StoreOptions) -> Result<Self, StoreError> {
         let (queue, jobs) = sync_channel(options.queue_max.max(1));
         let shared = Arc::new(Shared {
             control: Mutex::new(Control { stopping: false, max_pages: options.max_pages }),
@@ -194,19 +222,16 @@ impl WriterThread {
             units: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
         });
-        let mut committer = Committer {
-            rows: Rows::new(&connection)?,
-            connection,
-            path: path.to_owned(),
-            shared: Arc::clone(&shared),
-            max_pages: None,
-        };
         let (group_max, group_wait) =
             (options.group_max.max(1), Duration::from_micros(options.group_wait_us));
+        let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || committer.run(&jobs, group_max, group_wait))
-            .map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+            .spawn(move || {
+                Loop { database: &mut database, shared: &for_thread }.run(&jobs, group_max, group_wait);
+                database.close();
+            })
+            .map_err(StoreError::NoThread)?;
         Ok(Self { handle: Writer { queue, shared }, thread: Some(thread) })
     }
 
@@ -231,40 +256,26 @@ impl Drop for WriterThread {
 }
 
 /// The thread, from within.
-struct Committer {
-    connection: Connection,
-    rows: Rows,
-    path: PathBuf,
-    shared: Arc<Shared>,
-    /// The quota the connection is set to.
-    max_pages: Option<u32>,
+struct Loop<'a, D> {
+    database: &'a mut D,
+    shared: &'a Shared,
 }
 
-type Batch = Vec<(Work, OnDurable)>;
-
-impl Committer {
+impl<D: Commit> Loop<'_, D> {
     fn run(&mut self, jobs: &Receiver<Job>, group_max: usize, group_wait: Duration) {
         let mut batch = Batch::with_capacity(group_max);
         loop {
             let stop = gather(jobs, &mut batch, group_max, group_wait);
-            self.commit_until_durable(&mut batch);
-            if stop {
-                return self.empty_log();
+            let may_go_on = self.commit_until_durable(&mut batch);
+            if stop || !may_go_on {
+                return;
             }
         }
     }
 
-    /// Copies the write-ahead log back, so that the database file alone is whole when the store is closed.
-    fn empty_log(&self) {
-        let emptied = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        if let Err(error) = emptied {
-            // Nothing is lost: opening the store again reads the log.
-            tracing::warn!(%error, "write-ahead log not emptied");
-        }
-    }
-
-    /// Commits the batch and tells its callbacks; tries again and again while the disk refuses.
-    fn commit_until_durable(&mut self, batch: &mut Batch) {
+    /// Commits the batch and tells its callbacks; tries again and again while the database refuses. Says whether this
+    /// writer may write again.
+    fn commit_until_durable(&mut self, batch: &mut Batch) -> bool {
         let mut pause = RETRY_MIN;
         while !batch.is_empty() {
             match self.commit(batch) {
@@ -272,8 +283,13 @@ impl Committer {
                     *lock(&self.shared.health) = StoreHealth::Healthy;
                     tell(batch, rejections);
                 }
-                Err(error) => {
-                    self.note_failure(error);
+                Err(CommitFailure::ForGood(error)) => {
+                    self.note_failure(&error);
+                    batch.clear();
+                    return false;
+                }
+                Err(CommitFailure::ForNow(error)) => {
+                    self.note_failure(&error);
                     if self.wait_to_retry(pause) {
                         // Dropped, they tell their callers that they were abandoned.
                         batch.clear();
@@ -282,90 +298,24 @@ impl Committer {
                 }
             }
         }
+        true
     }
 
-    /// One try at one transaction. Gives the rejected units by their place in the batch.
-    fn commit(&mut self, batch: &[(Work, OnDurable)]) -> Result<Vec<(usize, Rejection)>, rusqlite::Error> {
-        self.apply_quota()?;
+    fn commit(&mut self, batch: &Batch) -> Result<Rejected, CommitFailure> {
+        let max_pages = lock(&self.shared.control).max_pages;
+        self.database.set_max_pages(max_pages).map_err(CommitFailure::ForNow)?;
         let has_rows = batch.iter().any(|(work, _)| !matches!(work, Work::Unit(unit) if unit.is_empty()));
         if !has_rows {
             return Ok(Vec::new());
         }
-        match self.commit_together(batch) {
-            Ok(()) => Ok(Vec::new()),
-            Err(WriteError::Failed(error)) => Err(error),
-            Err(WriteError::Rejected(_)) => self.commit_apart(batch),
-        }
+        let rejections = self.database.commit(batch)?;
+        self.shared.units.fetch_add((batch.len() - rejections.len()) as u64, Ordering::Relaxed);
+        self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+        Ok(rejections)
     }
 
-    /// The usual way: every unit, one commit.
-    fn commit_together(&mut self, batch: &[(Work, OnDurable)]) -> Result<(), WriteError> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let rows = &mut self.rows;
-        let written = batch
-            .iter()
-            .try_for_each(|(work, _)| write(rows, &transaction, work))
-            .and_then(|()| rows.finish(&transaction))
-            .and_then(|()| Ok(transaction.commit()?));
-        if written.is_ok() {
-            rows.committed();
-        } else {
-            rows.undone_to(0);
-        }
-        self.count(batch.len(), &written);
-        written
-    }
-
-    /// After a rejection: a savepoint for each unit, so that the faulty ones are undone and the others stand. Still
-    /// one commit, so that a stream of faulty units does not cost a sync each.
-    fn commit_apart(
-        &mut self,
-        batch: &[(Work, OnDurable)],
-    ) -> Result<Vec<(usize, Rejection)>, rusqlite::Error> {
-        let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let rows = &mut self.rows;
-        let mut rejections = Vec::new();
-        let mut outcome = Ok(());
-        for (place, (work, _)) in batch.iter().enumerate() {
-            match write_apart(rows, &mut transaction, work) {
-                Ok(()) => {}
-                Err(WriteError::Rejected(rejection)) => rejections.push((place, rejection)),
-                Err(WriteError::Failed(error)) => {
-                    outcome = Err(error);
-                    break;
-                }
-            }
-        }
-        let written = outcome.and_then(|()| transaction.commit());
-        if written.is_ok() {
-            rows.committed();
-        } else {
-            rows.undone_to(0);
-        }
-        self.count(batch.len() - rejections.len(), &written);
-        written.map(|()| rejections)
-    }
-
-    fn count<E>(&self, units: usize, written: &Result<(), E>) {
-        if written.is_ok() {
-            self.shared.units.fetch_add(units as u64, Ordering::Relaxed);
-            self.shared.syncs.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn apply_quota(&mut self) -> Result<(), rusqlite::Error> {
-        let wanted = lock(&self.shared.control).max_pages;
-        if wanted != self.max_pages {
-            // SQLite's own maximum stands for "no quota".
-            let pages = wanted.map_or(4_294_967_294, i64::from);
-            self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
-            self.max_pages = wanted;
-        }
-        Ok(())
-    }
-
-    fn note_failure(&self, error: rusqlite::Error) {
-        let error = name_path(StoreError::Sql(error), &self.path).to_string();
+    fn note_failure(&self, error: &StoreError) {
+        let error = error.to_string();
         let mut health = lock(&self.shared.health);
         *health = match &*health {
             StoreHealth::Healthy => {
@@ -420,33 +370,8 @@ fn drain(jobs: &Receiver<Job>, batch: &mut Batch) -> bool {
     true
 }
 
-fn write(rows: &mut Rows, connection: &Connection, work: &Work) -> Result<(), WriteError> {
-    match work {
-        Work::Unit(unit) => rows.write(connection, unit),
-        Work::Alive(at) => {
-            rows.alive(*at);
-            Ok(())
-        }
-        Work::NewApiKey { key, secret_hash } => write_api_key(connection, key, secret_hash),
-        Work::RevokeApiKey { id, at } => revoke_api_key(connection, *id, *at),
-    }
-}
-
-/// Writes one unit within a savepoint of its own.
-fn write_apart(rows: &mut Rows, transaction: &mut Transaction<'_>, work: &Work) -> Result<(), WriteError> {
-    let mark = rows.mark();
-    let savepoint = transaction.savepoint()?;
-    let written = write(rows, &savepoint, work)
-        .and_then(|()| rows.finish(&savepoint))
-        .and_then(|()| Ok(savepoint.commit()?));
-    if written.is_err() {
-        rows.undone_to(mark);
-    }
-    written
-}
-
 /// Tells every unit of the batch, in order, what became of it.
-fn tell(batch: &mut Batch, rejections: Vec<(usize, Rejection)>) {
+fn tell(batch: &mut Batch, rejections: Rejected) {
     let mut rejections = rejections.into_iter().peekable();
     for (place, (_, on_durable)) in batch.drain(..).enumerate() {
         let rejection = rejections.next_if(|(rejected, _)| *rejected == place);

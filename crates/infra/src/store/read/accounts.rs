@@ -1,14 +1,13 @@
 //! Accounts and their balances.
 
-use super::query::{Conditions, blob};
-use super::{Reader, documents, one_document};
-use crate::store::sqlite::rows::{kind_name, status_name};
-use crate::store::{Listing, Page, StoreError};
+use super::conditions::Conditions;
+use crate::store::columns::{kind_name, status_name};
+use crate::store::connection::{ReadConnection, Value};
+use crate::store::{Listing, Page, Reader, StoreError};
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::LedgerAccount;
-use rusqlite::{Connection, OptionalExtension};
 
 /// Which accounts are wanted; an absent field takes any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,19 +33,18 @@ impl Reader {
     /// Accounts in the order of their ids, oldest first.
     pub fn accounts(&self, filter: &AccountFilter, page: &Page) -> Result<Listing<Account>, StoreError> {
         let after = page.cursor(|text| text.parse::<AccountId>().ok())?;
-        let (sql, values) = Conditions::default()
+        let query = Conditions::default()
             .when("kind = ?", filter.kind.map(|kind| kind_name(kind).to_owned()))
             .when("status = ?", filter.status.map(|status| status_name(status).to_owned()))
-            .when("id > ?", after.map(|id| blob(id.0)))
-            .query("SELECT document FROM accounts", "ORDER BY id");
-        let items = self.with(|connection| documents(connection, "accounts", &sql, values, page))?;
+            .when("id > ?", after.map(|id| id.0))
+            .page("SELECT document FROM accounts", "id", page);
+        let items = self.documents("accounts", query)?;
         Ok(page.listing(items, |account: &Account| account.id.to_string()))
     }
 
     /// One account.
     pub fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        let sql = "SELECT document FROM accounts WHERE id = ?1";
-        self.with(|connection| one_document(connection, "accounts", sql, [id.0.as_bytes()]))
+        self.one_document("accounts", "SELECT document FROM accounts WHERE id = $1", id.0)
     }
 
     /// What an account has. Nothing, for one that never moved money.
@@ -66,9 +64,8 @@ impl Reader {
     }
 }
 
-fn balance(connection: &Connection, ledger: LedgerAccount) -> Result<Micros, StoreError> {
-    let mut statement =
-        connection.prepare_cached("SELECT balance_micros FROM ledger_accounts WHERE name = ?1")?;
-    let found = statement.query_row([ledger.to_string()], |row| row.get(0)).optional()?;
-    Ok(Micros(found.unwrap_or(0)))
+fn balance(connection: &dyn ReadConnection, ledger: LedgerAccount) -> Result<Micros, StoreError> {
+    let sql = "SELECT balance_micros FROM ledger_accounts WHERE name = $1";
+    let name = Value::Text(ledger.to_string());
+    Ok(connection.row(sql, &[name], |row| row.get(0).map(Micros))?.unwrap_or_default())
 }

@@ -1,12 +1,12 @@
 //! Money that moved.
 
-use super::{Reader, ledger_account};
-use crate::store::{Listing, Page, StoreError};
+use crate::store::connection::{Dialect, ReadConnection, Row, Value};
+use crate::store::{Listing, Page, Reader, StoreError};
 use exchange::id::{AccountId, CallId};
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, Transfer, TransferReason};
 use exchange::time::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use uuid::Uuid;
 
 const SELECT: &str = "SELECT t.seq, t.reason, payer.name, payee.name, t.amount_micros, t.at
     FROM transfers t
@@ -25,14 +25,18 @@ pub struct BookedTransfer {
 impl Reader {
     /// The money a call moved, in order.
     pub fn transfers_of_call(&self, call: CallId) -> Result<Vec<BookedTransfer>, StoreError> {
-        // Four ranges of the unique index, instead of an index of its own; ';' is the character after ':'.
-        let sql = format!(
-            "{SELECT} WHERE t.reason IN ('payout:' || ?1, 'margin:' || ?1, 'revenue_payout:' || ?1, 'revenue_margin:' || ?1)
-             OR (t.reason > 'hold:' || ?1 || ':' AND t.reason < 'hold:' || ?1 || ';')
-             OR (t.reason > 'release:' || ?1 || ':' AND t.reason < 'release:' || ?1 || ';')
-             ORDER BY t.seq"
-        );
-        self.with(|connection| transfers(connection, &sql, [call.to_string()]))
+        let (which, key): (_, Value) = match self.dialect() {
+            // Four ranges of the unique index, instead of an index of its own; ';' is the character after ':'.
+            Dialect::Sqlite => (
+                "t.reason IN ('payout:' || $1, 'margin:' || $1, 'revenue_payout:' || $1, 'revenue_margin:' || $1)
+                 OR (t.reason > 'hold:' || $1 || ':' AND t.reason < 'hold:' || $1 || ';')
+                 OR (t.reason > 'release:' || $1 || ':' AND t.reason < 'release:' || $1 || ';')",
+                call.to_string().into(),
+            ),
+            Dialect::Postgresql => ("t.call = $1", call.0.into()),
+        };
+        let sql = format!("{SELECT} WHERE {which} ORDER BY t.seq");
+        self.with(|connection| connection.rows(&sql, &[key], booked))
     }
 
     /// The money an account moved, newest first.
@@ -62,57 +66,46 @@ impl Reader {
 
     /// The transfer booked for this reason, if it was: how a payment is found to be booked already.
     pub fn transfer(&self, reason: &TransferReason) -> Result<Option<BookedTransfer>, StoreError> {
-        let sql = format!("{SELECT} WHERE t.reason = ?1");
-        self.with(|connection| Ok(transfers(connection, &sql, [reason.to_string()])?.pop()))
+        let text = reason.to_string();
+        let (which, values): (_, Vec<Value>) = match self.dialect() {
+            Dialect::Sqlite => ("t.reason = $1", vec![text.into()]),
+            // Transfers are kept by call; those without one under no id at all.
+            Dialect::Postgresql => {
+                let call = reason.call().map_or(Uuid::nil(), |call| call.0);
+                ("t.call = $1 AND t.reason = $2", vec![call.into(), text.into()])
+            }
+        };
+        let sql = format!("{SELECT} WHERE {which}");
+        self.with(|connection| connection.row(&sql, &values, booked))
     }
 }
 
 /// The newest transfers from or to one ledger account. Each side reads its index backwards, so that the cost does
 /// not grow with the account's history.
 fn newest(
-    connection: &Connection,
+    connection: &dyn ReadConnection,
     ledger: LedgerAccount,
     before: i64,
     rows: i64,
 ) -> Result<Vec<BookedTransfer>, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT id FROM ledger_accounts WHERE name = ?1")?;
-    let id: Option<i64> = statement.query_row([ledger.to_string()], |row| row.get(0)).optional()?;
-    let Some(id) = id else { return Ok(Vec::new()) };
+    let name = Value::Text(ledger.to_string());
+    let sql = "SELECT id FROM ledger_accounts WHERE name = $1";
+    let Some(id) = connection.row(sql, &[name], |row| row.get::<i64>(0))? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for side in ["from_ledger", "to_ledger"] {
-        let sql = format!("{SELECT} WHERE t.{side} = ?1 AND t.seq < ?2 ORDER BY t.seq DESC LIMIT ?3");
-        found.extend(transfers(connection, &sql, [id, before, rows])?);
+        let sql = format!("{SELECT} WHERE t.{side} = $1 AND t.seq < $2 ORDER BY t.seq DESC LIMIT $3");
+        found.extend(connection.rows(&sql, &[id.into(), before.into(), rows.into()], booked)?);
     }
     Ok(found)
 }
 
-fn transfers(
-    connection: &Connection,
-    sql: &str,
-    values: impl Params,
-) -> Result<Vec<BookedTransfer>, StoreError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(values)?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(booked(row)?);
-    }
-    Ok(found)
-}
-
-fn booked(row: &Row<'_>) -> Result<BookedTransfer, StoreError> {
+fn booked(row: &dyn Row) -> Result<BookedTransfer, StoreError> {
     let transfer = Transfer {
-        reason: reason(row, 1)?,
-        from: ledger_account(row, 2)?,
-        to: ledger_account(row, 3)?,
+        reason: row.key("transfers", 1)?,
+        from: row.key("ledger_accounts", 2)?,
+        to: row.key("ledger_accounts", 3)?,
         amount_micros: Micros(row.get(4)?),
         at: Timestamp(row.get(5)?),
     };
     Ok(BookedTransfer { seq: row.get(0)?, transfer })
-}
-
-/// Reads a transfer's unique key.
-pub(in crate::store::sqlite) fn reason(row: &Row<'_>, column: usize) -> Result<TransferReason, StoreError> {
-    let text: String = row.get(column)?;
-    text.parse().map_err(|finding| StoreError::Row { table: "transfers", row: text, finding })
 }

@@ -1,0 +1,112 @@
+//! The outbox: what happened, in order, for whoever publishes it.
+
+use crate::store::connection::Row;
+use crate::store::{MAX_PAGE, Reader, StoreError};
+use exchange::time::Timestamp;
+use serde_json::{Value, json};
+use uuid::{Builder, Uuid};
+
+/// An event as it is published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxEvent {
+    /// Its place in the outbox; grows, and is never used twice.
+    pub seq: i64,
+    /// Its identity, the same each time it is read: consumers drop what they have seen.
+    pub id: Uuid,
+    /// Such as `call.routed`.
+    pub kind: String,
+    /// What it is about, such as `call/<id>`; also the key that orders it.
+    pub subject: String,
+    /// When.
+    pub at: Timestamp,
+    /// The facts.
+    pub data: Value,
+}
+
+impl OutboxEvent {
+    /// As a `CloudEvents` 1.0 JSON object (`CloudEvents` 1.0.2, JSON event format).
+    pub fn cloud_event(&self, source: &str) -> Value {
+        json!({
+            "specversion": "1.0",
+            "id": self.id.to_string(),
+            "source": source,
+            "type": self.kind,
+            "subject": self.subject,
+            "time": self.at.to_jiff().to_string(),
+            "datacontenttype": "application/json",
+            "data": self.data,
+        })
+    }
+
+    /// Reads what [`OutboxEvent::cloud_event`] wrote; or says what is wrong with it.
+    pub fn from_cloud_event(value: &Value) -> Result<Self, String> {
+        let text = |field: &str| value[field].as_str().ok_or_else(|| format!("no text in `{field}`"));
+        let id: Uuid = text("id")?.parse().map_err(|_| "`id` is not a UUID")?;
+        let time: jiff::Timestamp = text("time")?.parse().map_err(|_| "`time` is not a time")?;
+        // The second half is the place in the outbox: see `event`.
+        let (_, seq) = id.as_u64_pair();
+        let seq = i64::try_from(seq & SEQ_BITS).map_err(|_| "`id` is none of ours")?;
+        Ok(Self {
+            seq,
+            id,
+            kind: text("type")?.to_owned(),
+            subject: text("subject")?.to_owned(),
+            at: Timestamp(time.as_microsecond()),
+            data: value["data"].clone(),
+        })
+    }
+}
+
+/// The bits of the second half of an event's id that are its place in the outbox: two are taken by the UUID's variant.
+const SEQ_BITS: u64 = (1 << 62) - 1;
+
+impl Reader {
+    /// The events that follow `after`, oldest first, [`MAX_PAGE`] at most. 0 is the beginning.
+    pub fn events_after(&self, after: i64, limit: u32) -> Result<Vec<OutboxEvent>, StoreError> {
+        self.outbox_after(after, limit.clamp(1, MAX_PAGE))
+    }
+
+    /// The same without the bound of the API's pages.
+    pub(crate) fn outbox_after(&self, after: i64, limit: u32) -> Result<Vec<OutboxEvent>, StoreError> {
+        let sql = "SELECT seq, type, subject, at, data FROM outbox WHERE seq > $1 ORDER BY seq LIMIT $2";
+        let most = i64::from(limit);
+        self.with(|connection| {
+            let store_id = connection.row("SELECT store_id FROM identity", &[], |row| row.get(0))?;
+            let store_id: [u8; 8] = store_id.ok_or(StoreError::NoIdentity)?;
+            connection.rows(sql, &[after.into(), most.into()], |row| event(row, store_id))
+        })
+    }
+}
+
+impl Reader {
+    /// The last event's place in the outbox; 0 while there is none.
+    pub(crate) fn outbox_end(&self) -> Result<i64, StoreError> {
+        let end = self.with(|connection| {
+            connection.row("SELECT coalesce(max(seq), 0) FROM outbox", &[], |row| row.get(0))
+        })?;
+        Ok(end.unwrap_or(0))
+    }
+
+    /// How far somebody who reads the outbox came; 0 is the beginning.
+    pub fn cursor(&self, name: &str) -> Result<i64, StoreError> {
+        let sql = "SELECT seq FROM cursors WHERE name = $1";
+        let seq = self.with(|connection| connection.row(sql, &[name.to_owned().into()], |row| row.get(0)))?;
+        Ok(seq.unwrap_or(0))
+    }
+}
+
+fn event(row: &dyn Row, store_id: [u8; 8]) -> Result<OutboxEvent, StoreError> {
+    let seq: i64 = row.get(0)?;
+    // Version 8 (RFC 9562 section 5.8): ours to fill. The store, then the place in its outbox.
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&store_id);
+    bytes[8..].copy_from_slice(&seq.to_be_bytes());
+    Ok(OutboxEvent {
+        seq,
+        id: Builder::from_custom_bytes(bytes).into_uuid(),
+        kind: row.get(1)?,
+        subject: row.get(2)?,
+        at: Timestamp(row.get(3)?),
+        data: row.document("outbox", 4)?,
+    })
+}

@@ -1,0 +1,58 @@
+//! Reads: each within one transaction on a connection of a small pool.
+
+use super::StoreError;
+use super::connection::{Dialect, ReadConnection, Value};
+use super::sqlite::pool::Pool as SqlitePool;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// Where the API reads. Clones share the connections.
+#[derive(Clone)]
+pub struct Reader(Arc<Connections>);
+
+/// Where the connections lead.
+pub(super) enum Connections {
+    Sqlite(SqlitePool),
+}
+
+impl Reader {
+    pub(super) fn new(connections: Connections) -> Self {
+        Self(Arc::new(connections))
+    }
+
+    /// Which SQL its connections speak.
+    pub(super) fn dialect(&self) -> Dialect {
+        match &*self.0 {
+            Connections::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
+    /// Runs `read` on a free connection, within one transaction: it sees one state of the store.
+    pub(super) fn with<T>(
+        &self,
+        read: impl FnOnce(&dyn ReadConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match &*self.0 {
+            Connections::Sqlite(pool) => pool.with(read),
+        }
+    }
+
+    /// Reads the rows of a page: one document each, and one row more than the page holds.
+    pub(super) fn documents<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        (sql, values): (String, Vec<Value>),
+    ) -> Result<Vec<T>, StoreError> {
+        self.with(|connection| connection.rows(&sql, &values, |row| row.document(table, 0)))
+    }
+
+    /// Reads one document, if it is there.
+    pub(super) fn one_document<T: DeserializeOwned>(
+        &self,
+        table: &'static str,
+        sql: &str,
+        key: impl Into<Value>,
+    ) -> Result<Option<T>, StoreError> {
+        self.with(|connection| connection.row(sql, &[key.into()], |row| row.document(table, 0)))
+    }
+}
