@@ -4,7 +4,7 @@ use crate::account::{Account, AccountKind};
 use crate::auction::clear::AuctionType;
 use crate::bid::caps::{CapGroup, Limit};
 use crate::bid::criteria::{Criteria, TagRule, TagTest};
-use crate::bid::price::PriceChange;
+use crate::bid::price::{PriceChange, REPORT_WITHIN_S};
 use crate::bid::sip_uri::is_sip_uri;
 use crate::bid::{BidProfile, Price};
 use crate::book::MOST_MONEY;

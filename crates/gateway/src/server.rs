@@ -214,7 +214,7 @@ fn protocols() -> auto::Builder<TokioExecutor> {
 /// Ends when a connection has had its time to send a first request, and has not.
 async fn silence(first_request: &Notify) {
     if tokio::time::timeout(HEAD_TIMEOUT, first_request.notified()).await.is_ok() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -240,9 +240,11 @@ fn write_money(reader: &Reader, call: &Call, text: &mut String) -> Result<(), Fa
             TransferReason::Release { attempt, .. } => format!("release {attempt}"),
             TransferReason::Payout { .. } => "payout".to_owned(),
             TransferReason::Margin { .. } => "margin".to_owned(),
+            TransferReason::RevenuePayout { .. } => "revenue payout".to_owned(),
+            TransferReason::RevenueMargin { .. } => "revenue margin".to_owned(),
         };
         let (from, to) = (ledger(reader, transfer.from)?, ledger(reader, transfer.to)?);
-        line(text, format_args!("    {what:<10} {:>10}  {from} -> {to}", transfer.amount_micros));
+        line(text, format_args!("    {what:<14} {:>10}  {from} -> {to}", transfer.amount_micros));
     }
     Ok(())
 }

@@ -1,14 +1,14 @@
 //! Problems as gRPC tells them: a status code, and the same words.
 
 use crate::problem::{Kind, Problem};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
 /// Whether a request is for gRPC: its answer's errors then are statuses and not problem details.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).map(|value| value.as_bytes());
+    let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     content_type.is_some_and(|content_type| content_type.starts_with(b"application/grpc"))
 }
 

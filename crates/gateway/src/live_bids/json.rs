@@ -64,6 +64,7 @@ mod tests {
     use super::*;
     use exchange::bid::Destination;
     use exchange::bid::live::{LiveSaid, NoLiveBid};
+    use exchange::ledger::money::Micros;
 
     const CALL: &str = "00000000-0000-0000-0000-0000000000c1";
     const BID: &str = "00000000-0000-0000-0000-0000000000b1";

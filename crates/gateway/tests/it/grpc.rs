@@ -114,7 +114,7 @@ async fn a_bidder_is_asked_bids_and_is_told_that_it_won() {
     let bid_id = place(&house, Who::Buyer, live_bid(50)).await;
     place(&house, Who::OtherBuyer, bid(OTHER_BUYER, 20)).await;
     let mut bidder = Bidder::connect(&house, &server, Who::Buyer, "").await.expect("a session");
-    assert_eq!(bidder.bids().await, [bid_id.clone()]);
+    assert_eq!(bidder.bids().await, std::slice::from_ref(&bid_id));
 
     call(&house);
     let request = bidder.bid_request().await;
@@ -225,7 +225,7 @@ async fn a_wrong_key_is_no_key() {
         request
             .metadata_mut()
             .insert("authorization", MetadataValue::try_from(credentials).expect("metadata"));
-        let refused = client.connect(request).await.err().expect("no session");
+        let refused = client.connect(request).await.expect_err("no session");
         assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
         assert_eq!(refused.message(), "the API key is unknown or revoked; use one that is not");
     }
@@ -375,7 +375,7 @@ async fn an_unknown_method_says_so_as_a_status_and_rest_is_served_on_the_same_po
     client.ready().await.expect("ready");
     let codec = tonic_prost::ProstCodec::<BidderMessage, ExchangeMessage>::default();
     let refused = client.unary(request(&house, Who::Buyer, BidderMessage::default()), path, codec).await;
-    let refused = refused.err().expect("there is no such method");
+    let refused = refused.expect_err("there is no such method");
     assert_eq!(refused.code(), Code::Unimplemented, "{refused:?}");
 
     let mut bidder = Bidder::connect(&house, &server, Who::Buyer, "").await.expect("a session");

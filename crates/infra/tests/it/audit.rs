@@ -112,11 +112,14 @@ fn every_way_of_cooking_the_books_is_found() {
     }
 }
 
+/// What comes of the revenue of a call.
+type Report = dyn Fn(u128, AccountId) -> UnitOfWork;
+
 #[test]
 fn what_is_kept_for_a_revenue_is_looked_at_too() {
     let one = call_id(1);
     let buyer = account_id(2);
-    let after = |report: &dyn Fn(u128, AccountId) -> UnitOfWork| {
+    let after = |report: &Report| {
         let directory = Directory::new();
         let store = directory.open();
         let accounts = [account(1, AccountKind::Seller), account(2, AccountKind::Buyer)].map(open_account);
@@ -128,7 +131,7 @@ fn what_is_kept_for_a_revenue_is_looked_at_too() {
         directory
     };
     let nothing = |_, _| UnitOfWork::default();
-    let table: [(&dyn Fn(u128, AccountId) -> UnitOfWork, u64, &str, String); 4] = [
+    let table: [(&Report, u64, &str, String); 4] = [
         (
             &nothing,
             1,

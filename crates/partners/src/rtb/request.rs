@@ -64,6 +64,7 @@ pub struct OwnRequest<'a> {
     pub caller: Option<Caller>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn in_units<S: Serializer>(amount: &Micros, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(amount)
 }

@@ -374,7 +374,7 @@ impl CallFacts {
         };
         let awaits_revenue_until = call.awaited_revenue().map(|awaited| awaited.report_until);
         let outcome = outcome.map(Outcome::name);
-        Self { ended_at, awaits_revenue_until, buyer, state, outcome, charge, payout, margin }
+        Self { buyer, state, outcome, charge, payout, margin, ended_at, awaits_revenue_until }
     }
 }
 
