@@ -16,8 +16,9 @@ pub(super) enum Dialect {
 }
 
 /// A value for a statement. Ids are their 16 bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Value {
+    Null,
     Integer(i64),
     Text(String),
     Bytes(Vec<u8>),
@@ -32,6 +33,18 @@ impl From<i64> for Value {
 impl From<String> for Value {
     fn from(value: String) -> Self {
         Self::Text(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
     }
 }
 

@@ -131,6 +131,9 @@ pub enum StoreError {
     /// Refused by the store's own rules.
     #[error(transparent)]
     Rejected(#[from] super::Rejection),
+    /// Something with the PostgreSQL server.
+    #[error(transparent)]
+    Postgresql(#[from] super::PostgresqlError),
     /// Any other answer of SQLite.
     #[error("database: {0}; see the SQLite result code")]
     Sql(#[from] rusqlite::Error),

@@ -14,8 +14,11 @@ mod read;
 mod load;
 mod verify;
 mod sqlite;
+mod postgresql;
 
 pub use error::StoreError;
+pub use postgresql::error::PostgresqlError;
+pub use postgresql::server::PostgresqlUrl;
 pub use page::{Listing, MAX_PAGE, Page};
 pub use read::accounts::{AccountFilter, Balances};
 pub use read::api_keys::{ApiKey, ApiKeyFilter};
@@ -39,6 +42,14 @@ use std::path::{Path, PathBuf};
 pub enum Place {
     /// An SQLite file in this directory.
     Directory(PathBuf),
+    /// A database on a PostgreSQL server, 15 or newer.
+    Postgresql(PostgresqlUrl),
+}
+
+impl From<PostgresqlUrl> for Place {
+    fn from(url: PostgresqlUrl) -> Self {
+        Self::Postgresql(url)
+    }
 }
 
 impl<P: AsRef<Path> + ?Sized> From<&P> for Place {
@@ -83,6 +94,7 @@ pub struct Store(Adapter);
 
 enum Adapter {
     Sqlite(sqlite::SqliteStore),
+    Postgresql(postgresql::PostgresqlStore),
 }
 
 impl Store {
@@ -90,13 +102,16 @@ impl Store {
     pub fn open(place: impl Into<Place>, options: &StoreOptions) -> Result<Self, StoreError> {
         Ok(Self(match place.into() {
             Place::Directory(directory) => Adapter::Sqlite(sqlite::open(&directory, options)?),
+            Place::Postgresql(url) => Adapter::Postgresql(postgresql::open(&url, options)?),
         }))
     }
 
-    /// Opens the store at `place` for tools, while no server runs on it. Nothing is created or migrated.
+    /// Opens the store at `place` for tools. Nothing is created or migrated. In a directory it keeps
+    /// exchanges out for as long as it is open; on a server it does not, and reads while one runs.
     pub fn open_read_only(place: impl Into<Place>) -> Result<Reader, StoreError> {
         match place.into() {
             Place::Directory(directory) => sqlite::open_read_only(&directory),
+            Place::Postgresql(url) => postgresql::open_read_only(&url),
         }
     }
 
@@ -104,6 +119,7 @@ impl Store {
     pub fn writer(&self) -> Writer {
         match &self.0 {
             Adapter::Sqlite(store) => store.writer.handle(),
+            Adapter::Postgresql(store) => store.writer.handle(),
         }
     }
 
@@ -111,6 +127,7 @@ impl Store {
     pub fn reader(&self) -> Reader {
         match &self.0 {
             Adapter::Sqlite(store) => store.reader.clone(),
+            Adapter::Postgresql(store) => store.reader.clone(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use super::connection::{Dialect, ReadConnection, Value};
+use super::postgresql::pool::Pool as PostgresqlPool;
 use super::sqlite::pool::Pool as SqlitePool;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ pub struct Reader(Arc<Connections>);
 /// Where the connections lead.
 pub(super) enum Connections {
     Sqlite(SqlitePool),
+    Postgresql(PostgresqlPool),
 }
 
 impl Reader {
@@ -24,6 +26,7 @@ impl Reader {
     pub(super) fn dialect(&self) -> Dialect {
         match &*self.0 {
             Connections::Sqlite(_) => Dialect::Sqlite,
+            Connections::Postgresql(_) => Dialect::Postgresql,
         }
     }
 
@@ -34,6 +37,7 @@ impl Reader {
     ) -> Result<T, StoreError> {
         match &*self.0 {
             Connections::Sqlite(pool) => pool.with(read),
+            Connections::Postgresql(pool) => pool.with(read),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The audit finds what is wrong, whichever way the rows were bent.
 
 use crate::fixtures::{
-    Directory, abandoned, account, account_id, at, attempt, awaiting_revenue, call, call_id, converted,
-    deposit, open_account, revenue_lapsed, revenue_reported, ringing,
+    Home, abandoned, account, account_id, at, attempt, awaiting_revenue, call, call_id, converted, deposit,
+    on_every_store, open_account, revenue_lapsed, revenue_reported, ringing,
 };
 use exchange::account::AccountKind;
 use exchange::call::CallState;
@@ -10,12 +10,19 @@ use exchange::effect::Record;
 use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
 use infra::store::{Store, UnitOfWork, VerifyReport};
-use rusqlite::Connection;
+
+on_every_store!(
+    sound_books_have_no_violations,
+    every_way_of_cooking_the_books_is_found,
+    what_is_kept_for_a_revenue_is_looked_at_too,
+    a_call_charged_without_converting_is_found,
+    a_lowered_credit_limit_does_not_condemn_the_past,
+);
 
 /// Seller 1, buyer 2 with 100 paid in; call 1 converted, call 2 abandoned, call 3 ringing.
-fn books() -> Directory {
-    let directory = Directory::new();
-    let store = directory.open();
+fn books(new_home: fn() -> Home) -> Home {
+    let home = new_home();
+    let store = home.open();
     let buyer = account_id(2);
     let units = [
         open_account(account(1, AccountKind::Seller)),
@@ -30,23 +37,21 @@ fn books() -> Directory {
     for unit in units {
         store.writer().commit(unit).expect("sound");
     }
-    directory
+    home
 }
 
-fn verify(directory: &Directory) -> VerifyReport {
-    Store::open_read_only(directory.path()).expect("nobody writes").verify().expect("the audit runs")
+fn verify(home: &Home) -> VerifyReport {
+    Store::open_read_only(home.place()).expect("nobody writes").verify().expect("the audit runs")
 }
 
-#[test]
-fn sound_books_have_no_violations() {
-    let report = verify(&books());
+fn sound_books_have_no_violations(new_home: fn() -> Home) {
+    let report = verify(&books(new_home));
     let expected =
         VerifyReport { open_holds: 1, calls: 3, transfers: 7, journal_entries: 8, ..VerifyReport::default() };
     assert_eq!(report, expected);
 }
 
-#[test]
-fn every_way_of_cooking_the_books_is_found() {
+fn every_way_of_cooking_the_books_is_found(new_home: fn() -> Home) {
     let (one, two, three) = (call_id(1), call_id(2), call_id(3));
     let buyer = account_id(2);
     let table: [(&str, String); 12] = [
@@ -100,9 +105,9 @@ fn every_way_of_cooking_the_books_is_found() {
         ),
     ];
     for (sql, expected) in table {
-        let directory = books();
-        cook(&directory, sql);
-        let report = verify(&directory);
+        let home = books(new_home);
+        home.cook(sql);
+        let report = verify(&home);
         assert!(
             report.violations.contains(&expected),
             "{sql}\nwanted {expected}\nfound {:#?}",
@@ -115,20 +120,19 @@ fn every_way_of_cooking_the_books_is_found() {
 /// What comes of the revenue of a call.
 type Report = dyn Fn(u128, AccountId) -> UnitOfWork;
 
-#[test]
-fn what_is_kept_for_a_revenue_is_looked_at_too() {
+fn what_is_kept_for_a_revenue_is_looked_at_too(new_home: fn() -> Home) {
     let one = call_id(1);
     let buyer = account_id(2);
     let after = |report: &Report| {
-        let directory = Directory::new();
-        let store = directory.open();
+        let home = new_home();
+        let store = home.open();
         let accounts = [account(1, AccountKind::Seller), account(2, AccountKind::Buyer)].map(open_account);
         let paid =
             [deposit(buyer, "wire:1", Micros::units(30)), ringing(1, buyer), awaiting_revenue(1, buyer)];
         for unit in accounts.into_iter().chain(paid).chain([report(1, buyer)]) {
             store.writer().commit(unit).expect("sound");
         }
-        directory
+        home
     };
     let nothing = |_, _| UnitOfWork::default();
     let table: [(&Report, u64, &str, String); 4] = [
@@ -158,29 +162,18 @@ fn what_is_kept_for_a_revenue_is_looked_at_too() {
         ),
     ];
     for (report, open_holds, sql, expected) in table {
-        let directory = after(report);
-        let sound = verify(&directory);
+        let home = after(report);
+        let sound = verify(&home);
         assert_eq!((&sound.violations, sound.open_holds), (&Vec::new(), open_holds), "{sql}");
-        cook(&directory, sql);
-        let report = verify(&directory);
+        home.cook(sql);
+        let report = verify(&home);
         assert!(report.violations.contains(&expected), "{sql}\nwanted {expected}\n{:#?}", report.violations);
     }
 }
 
-/// Bends the rows. The store's own triggers would refuse, so they go first.
-fn cook(directory: &Directory, sql: &str) {
-    let database = Connection::open(directory.database()).expect("written before");
-    let triggers =
-        "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_schema WHERE type = 'trigger'";
-    let drop_triggers: String = database.query_row(triggers, [], |row| row.get(0)).expect("there are some");
-    database.execute_batch(&drop_triggers).expect("sound SQL");
-    assert!(database.execute(sql, []).expect("sound SQL") > 0, "{sql} bends nothing");
-}
-
-#[test]
-fn a_call_charged_without_converting_is_found() {
-    let directory = books();
-    let store = directory.open();
+fn a_call_charged_without_converting_is_found(new_home: fn() -> Home) {
+    let home = books(new_home);
+    let store = home.open();
     let state = CallState::Connected {
         attempt: attempt(1, account_id(2), at(3)),
         answered_at: at(4),
@@ -192,15 +185,14 @@ fn a_call_charged_without_converting_is_found() {
     charged.records.push(Record::Call(Box::new(call(3, state))));
     store.writer().commit(charged).expect("the store does not judge");
     drop(store);
-    let found = verify(&directory).violations;
+    let found = verify(&home).violations;
     let expected = format!("call {}: not converted, but charged 10.00", call_id(3));
     assert!(found.contains(&expected), "{found:#?}");
 }
 
-#[test]
-fn a_lowered_credit_limit_does_not_condemn_the_past() {
-    let directory = Directory::new();
-    let store = directory.open();
+fn a_lowered_credit_limit_does_not_condemn_the_past(new_home: fn() -> Home) {
+    let home = new_home();
+    let store = home.open();
     let mut buyer = account(2, AccountKind::Buyer);
     let commit = |unit| store.writer().commit(unit).expect("sound");
     buyer.credit_limit_micros = Micros::units(20);

@@ -1,8 +1,8 @@
 //! The promise of the store: what it gives back is the fold of all records ever committed.
 
 use crate::fixtures::{
-    Directory, abandoned, account, account_id, at, attempt, awaiting_revenue, bid_id, bid_profile, call,
-    call_id, converted, deposit, event, open_account, revenue_lapsed, revenue_reported, ringing,
+    Home, abandoned, account, account_id, at, attempt, awaiting_revenue, bid_id, bid_profile, call,
+    call_id, converted, deposit, event, on_every_store, open_account, revenue_lapsed, revenue_reported, ringing,
     tracking_number, unit,
 };
 use exchange::account::{AccountKind, AccountStatus};
@@ -18,9 +18,12 @@ use exchange::track_record::{SellerRecord, TrackRecord};
 use exchange::trading_rules::{Deal, Scope, ScopedRules};
 use exchange::usage::{CapOwner, Taken, Usage};
 use infra::store::{CommitResult, OnDurable, StoreOptions, UnitOfWork};
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof};
+use proptest::test_runner::{TestRng, TestRunner};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+
+on_every_store!(loading_gives_the_fold_of_all_records, last_alive_is_the_latest_commit_or_heartbeat);
 
 /// One thing that happens on the marketplace. Numbers are small so that things meet again.
 #[derive(Debug, Clone)]
@@ -177,43 +180,45 @@ pub(crate) fn fold(units: &[UnitOfWork]) -> Snapshot {
     snapshot
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn loading_gives_the_fold_of_all_records(
-        happenings in proptest::collection::vec(happening(), 0..60),
-        group_max in 1..20usize,
-    ) {
-        let units = units(&happenings);
-        let directory = Directory::new();
-        let store = directory.open_with(&StoreOptions { group_max, ..StoreOptions::default() });
-        let told = Arc::new(Mutex::new(Vec::new()));
-        for (place, unit) in units.iter().enumerate() {
-            let told = Arc::clone(&told);
-            let on_durable = OnDurable::new(move |result| told.lock().expect("no panic").push((place, result)));
-            store.writer().submit(unit.clone(), on_durable).expect("the queue has room");
-        }
-        drop(store);
-        let in_order: Vec<_> = (0..units.len()).map(|place| (place, CommitResult::Durable)).collect();
-        assert_eq!(*told.lock().expect("no panic"), in_order);
-
-        let store = directory.open();
-        assert_eq!(store.load().expect("the store loads"), fold(&units));
-        let report = store.reader().verify().expect("the audit runs");
-        assert_eq!(report.violations, Vec::<String>::new());
-        let journalled = units.iter().filter(|unit| unit.journal.is_some()).count();
-        assert_eq!(report.journal_entries, journalled as u64);
+fn loading_gives_the_fold_of_all_records(new_home: fn() -> Home) {
+    let config = ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() };
+    let seeded = TestRng::deterministic_rng(config.rng_algorithm);
+    let histories = (proptest::collection::vec(happening(), 0..60), 1..20usize);
+    let folds = TestRunner::new_with_rng(config, seeded).run(&histories, |(happenings, group_max)| {
+        loads_the_fold(&new_home(), &units(&happenings), group_max);
+        Ok(())
+    });
+    if let Err(error) = folds {
+        panic!("{error}");
     }
 }
 
-#[test]
-fn last_alive_is_the_latest_commit_or_heartbeat() {
-    let directory = Directory::new();
-    let store = directory.open();
+fn loads_the_fold(home: &Home, units: &[UnitOfWork], group_max: usize) {
+    let store = home.open_with(&StoreOptions { group_max, ..StoreOptions::default() });
+    let told = Arc::new(Mutex::new(Vec::new()));
+    for (place, unit) in units.iter().enumerate() {
+        let told = Arc::clone(&told);
+        let on_durable = OnDurable::new(move |result| told.lock().expect("no panic").push((place, result)));
+        store.writer().submit(unit.clone(), on_durable).expect("the queue has room");
+    }
+    drop(store);
+    let in_order: Vec<_> = (0..units.len()).map(|place| (place, CommitResult::Durable)).collect();
+    assert_eq!(*told.lock().expect("no panic"), in_order);
+
+    let store = home.open();
+    assert_eq!(store.load().expect("the store loads"), fold(units));
+    let report = store.reader().verify().expect("the audit runs");
+    assert_eq!(report.violations, Vec::<String>::new());
+    let journalled = units.iter().filter(|unit| unit.journal.is_some()).count();
+    assert_eq!(report.journal_entries, journalled as u64);
+}
+
+fn last_alive_is_the_latest_commit_or_heartbeat(new_home: fn() -> Home) {
+    let home = new_home();
+    let store = home.open();
     store.writer().commit(open_account(account(1, AccountKind::Seller))).expect("sound");
     store.writer().heartbeat(at(70));
     store.writer().heartbeat(at(60));
     drop(store);
-    assert_eq!(directory.open().load().expect("the store loads").last_alive_at, at(70));
+    assert_eq!(home.open().load().expect("the store loads").last_alive_at, at(70));
 }

@@ -1,13 +1,19 @@
 //! What was acknowledged survives: a killed process, and a write-ahead log cut off anywhere.
 
 use crate::conformance::fold;
-use crate::fixtures::{Directory, account, account_id, converted, deposit, open_account, ringing};
+use crate::fixtures::{
+    Directory, Home, account, account_id, converted, deposit, on_every_store, open_account, ringing,
+};
 use exchange::account::AccountKind;
 use exchange::ledger::money::Micros;
-use infra::store::{OnDurable, Store, StoreOptions, UnitOfWork};
+use infra::store::{
+    OnDurable, Place, PostgresqlError, PostgresqlUrl, Store, StoreError, StoreOptions, UnitOfWork,
+};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+on_every_store!(acknowledged_units_survive_a_kill);
 
 const BUYER: u128 = 2;
 
@@ -22,22 +28,21 @@ fn nth_unit(place: u128) -> UnitOfWork {
     }
 }
 
-/// Tells the child which directory to write in, and where in the history to go on.
-const CHILD_DIRECTORY: &str = "DCE_STORE_CRASH_DIRECTORY";
+/// Tells the child where to write, and where in the history to go on.
+const CHILD_PLACE: &str = "DCE_STORE_CRASH_PLACE";
 const CHILD_BEGIN: &str = "DCE_STORE_CRASH_BEGIN";
 
-#[test]
-fn acknowledged_units_survive_a_kill() {
-    if let Ok(directory) = std::env::var(CHILD_DIRECTORY) {
+fn acknowledged_units_survive_a_kill(new_home: fn() -> Home) {
+    if let Ok(place) = std::env::var(CHILD_PLACE) {
         let begin = std::env::var(CHILD_BEGIN).expect("set by the parent").parse().expect("a number");
-        write_until_killed(Path::new(&directory), begin);
+        write_until_killed(&place, begin);
     }
-    let directory = Directory::new();
+    let home = new_home();
     let mut begin = 0;
     // Each round is killed after a different number of acknowledgements.
     for acknowledgements in [1, 40, 7, 150] {
-        let acknowledged = run_and_kill(directory.path(), begin, acknowledgements);
-        let store = directory.open();
+        let acknowledged = run_and_kill(&home, begin, acknowledgements);
+        let store = open_patiently(&home);
         let report = store.reader().verify().expect("the audit runs");
         assert_eq!(report.violations, Vec::<String>::new());
         let there = u128::from(report.journal_entries);
@@ -48,11 +53,30 @@ fn acknowledged_units_survive_a_kill() {
     }
 }
 
+/// A server notices after a moment that the killed process is gone, and lets go of its lock then.
+fn open_patiently(home: &Home) -> Store {
+    let mut tries = 0;
+    loop {
+        match Store::open(home.place(), &StoreOptions::default()) {
+            Ok(store) => return store,
+            Err(StoreError::Postgresql(PostgresqlError::Taken { .. })) if tries < 1_000 => {
+                tries += 1;
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 /// Starts this very test as a child, kills it after so many acknowledgements, and counts all it gave.
-fn run_and_kill(directory: &Path, begin: u128, acknowledgements: usize) -> u128 {
+fn run_and_kill(home: &Home, begin: u128, acknowledgements: usize) -> u128 {
+    let (place, kind) = match home {
+        Home::Sqlite(directory) => (directory.path().display().to_string(), "sqlite"),
+        Home::Postgresql(database) => (database.url_text(), "postgresql"),
+    };
     let mut child = Command::new(std::env::current_exe().expect("a test binary"))
-        .args(["--exact", "crash::acknowledged_units_survive_a_kill", "--nocapture"])
-        .env(CHILD_DIRECTORY, directory)
+        .args(["--exact", &format!("crash::{kind}::acknowledged_units_survive_a_kill"), "--nocapture"])
+        .env(CHILD_PLACE, place)
         .env(CHILD_BEGIN, begin.to_string())
         .stdout(Stdio::piped())
         .spawn()
@@ -68,8 +92,9 @@ fn run_and_kill(directory: &Path, begin: u128, acknowledgements: usize) -> u128 
 }
 
 /// The child's part.
-fn write_until_killed(directory: &Path, begin: u128) -> ! {
-    let store = Store::open(directory, &StoreOptions::default()).expect("opens");
+fn write_until_killed(place: &str, begin: u128) -> ! {
+    let place = PostgresqlUrl::parse(place).map_or_else(|_| Path::new(place).into(), Place::from);
+    let store = Store::open(place, &StoreOptions::default()).expect("opens");
     let writer = store.writer();
     for place in begin.. {
         let on_durable = OnDurable::new(|_| {

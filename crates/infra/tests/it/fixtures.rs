@@ -1,5 +1,6 @@
 //! A small marketplace to write down.
 
+use crate::postgresql_server::Server;
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::auction::receipt::{Receipt, Versions};
 use exchange::bid::{BidProfile, Conversion, Destination, Price};
@@ -14,9 +15,10 @@ use exchange::schedule::ZoneName;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
 use exchange::usage::Counted;
-use infra::store::{Store, StoreOptions, UnitOfWork};
+use infra::store::{Place, PostgresqlUrl, Store, StoreOptions, UnitOfWork};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use uuid::Uuid;
 
@@ -47,6 +49,128 @@ impl Directory {
     pub(crate) fn open_with(&self, options: &StoreOptions) -> Store {
         Store::open(&self.0, options).expect("the store opens")
     }
+}
+
+/// Where a store is, and what goes away with the test.
+pub(crate) enum Home {
+    Sqlite(Directory),
+    Postgresql(Database),
+}
+
+impl Home {
+    /// A new one, in a directory.
+    pub(crate) fn sqlite() -> Self {
+        Self::Sqlite(Directory::new())
+    }
+
+    /// A new one, on the server that all tests share.
+    pub(crate) fn postgresql() -> Self {
+        Self::Postgresql(Database::new())
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        match self {
+            Self::Sqlite(directory) => directory.path().into(),
+            Self::Postgresql(database) => database.url().into(),
+        }
+    }
+
+    pub(crate) fn open(&self) -> Store {
+        self.open_with(&StoreOptions::default())
+    }
+
+    pub(crate) fn open_with(&self, options: &StoreOptions) -> Store {
+        Store::open(self.place(), options).expect("the store opens")
+    }
+
+    /// Runs statements behind the store's back, past what guards its history.
+    pub(crate) fn cook(&self, sql: &str) {
+        match self {
+            Self::Sqlite(directory) => {
+                let database = rusqlite::Connection::open(directory.database()).expect("written before");
+                let triggers =
+                    "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_schema WHERE type = 'trigger'";
+                let drop: Option<String> =
+                    database.query_row(triggers, [], |row| row.get(0)).expect("readable");
+                database.execute_batch(&drop.unwrap_or_default()).expect("sound SQL");
+                assert!(database.execute(sql, []).expect("sound SQL") > 0, "{sql} bends nothing");
+            }
+            Self::Postgresql(database) => {
+                let unguarded = "SET session_replication_role = replica";
+                let counted = format!("{unguarded}; WITH bent AS ({sql} RETURNING 1) SELECT count(*) FROM bent");
+                assert_ne!(database.sql(&counted).expect("sound SQL"), "0", "{sql} bends nothing");
+            }
+        }
+    }
+}
+
+/// Makes a test of each function, for each kind of store. It takes what makes a new home.
+macro_rules! on_every_store {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $test() { super::$test(crate::fixtures::Home::sqlite); })+
+        }
+        mod postgresql {
+            $(#[test] fn $test() { super::$test(crate::fixtures::Home::postgresql); })+
+        }
+    };
+}
+pub(crate) use on_every_store;
+
+/// A database of its own for each test, gone when the test is over.
+pub(crate) struct Database(String);
+
+impl Database {
+    /// With the schema in it.
+    pub(crate) fn new() -> Self {
+        static TEMPLATE: OnceLock<()> = OnceLock::new();
+        TEMPLATE.get_or_init(|| {
+            server().sql("postgres", "CREATE DATABASE dce_template").expect("a fresh server");
+            let url = PostgresqlUrl::parse(&server().url("dce_template")).expect("a sound URL");
+            drop(Store::open(url, &StoreOptions::default()).expect("the schema is made"));
+        });
+        let database = Self::create("TEMPLATE dce_template");
+        // Every store is somebody else.
+        database.sql("UPDATE identity SET store_id = decode(left(md5(random()::text), 16), 'hex')").expect("there");
+        database
+    }
+
+    /// With nothing in it.
+    pub(crate) fn empty() -> Self {
+        Self::create("")
+    }
+
+    fn create(how: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        server().sql("postgres", &format!("CREATE DATABASE {name} {how}")).expect("room for a database");
+        Self(name)
+    }
+
+    pub(crate) fn url_text(&self) -> String {
+        server().url(&self.0)
+    }
+
+    pub(crate) fn url(&self) -> PostgresqlUrl {
+        PostgresqlUrl::parse(&self.url_text()).expect("a sound URL")
+    }
+
+    pub(crate) fn sql(&self, sql: &str) -> Result<String, String> {
+        server().sql(&self.0, sql)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // One left behind goes with the server.
+        let _ = server().sql("postgres", &format!("DROP DATABASE {} WITH (FORCE)", self.0));
+    }
+}
+
+/// The server that all tests share. It survives no power cut, and need not.
+pub(crate) fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start("-c fsync=off -c max_connections=200 -c shared_buffers=64MB"))
 }
 
 impl Drop for Directory {

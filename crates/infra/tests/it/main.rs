@@ -1,5 +1,6 @@
-//! Tests of the store against real files.
+//! Tests of the store against real files and a real server.
 
+mod postgresql_server;
 mod fixtures;
 mod conformance;
 mod commits;

@@ -1,8 +1,8 @@
 //! What the API reads: filters, pages, one thing by its id.
 
 use crate::fixtures::{
-    Directory, HOLD, MARGIN, PAYOUT, abandoned, account, account_id, at, bid_id, bid_profile, call_id,
-    converted, deposit, open_account, phone, ringing, tracking_number, unit,
+    HOLD, Home, MARGIN, PAYOUT, abandoned, account, account_id, at, bid_id, bid_profile, call_id,
+    converted, deposit, on_every_store, open_account, phone, ringing, tracking_number, unit,
 };
 use exchange::account::{AccountKind, AccountStatus};
 use exchange::effect::Record;
@@ -14,12 +14,25 @@ use infra::store::{
 };
 use uuid::Uuid;
 
+on_every_store!(
+    pages_of_any_size_give_every_item_once,
+    a_cursor_from_elsewhere_is_refused,
+    calls_are_filtered,
+    accounts_numbers_and_bids_are_filtered,
+    one_thing_is_found_by_its_id_or_is_not_there,
+    money_is_read_by_call_by_account_and_by_reason,
+    totals_add_up,
+    the_outbox_is_read_in_order_from_any_place,
+    api_keys_are_found_by_the_hash_of_their_secret_until_revoked,
+    reads_do_not_wait_for_a_busy_writer,
+);
+
 const CALLS: u128 = 10;
 
 /// Seller 1, buyers 2 and 3, ten calls: odd ones to buyer 3, those up to 6 over, every third of these abandoned.
-fn marketplace() -> (Directory, Store) {
-    let directory = Directory::new();
-    let store = directory.open();
+fn marketplace(new_home: fn() -> Home) -> (Home, Store) {
+    let home = new_home();
+    let store = home.open();
     let mut suspended = account(3, AccountKind::Buyer);
     suspended.status = AccountStatus::Suspended;
     let mut units = vec![
@@ -44,7 +57,7 @@ fn marketplace() -> (Directory, Store) {
     for unit in units {
         store.writer().commit(unit).expect("sound");
     }
-    (directory, store)
+    (home, store)
 }
 
 /// Reads a listing to its end in pages of `limit`.
@@ -64,9 +77,8 @@ fn all<T>(limit: u32, read: impl Fn(&Page) -> Result<Listing<T>, StoreError>) ->
     }
 }
 
-#[test]
-fn pages_of_any_size_give_every_item_once() {
-    let (_directory, store) = marketplace();
+fn pages_of_any_size_give_every_item_once(new_home: fn() -> Home) {
+    let (_home, store) = marketplace(new_home);
     let reader = store.reader();
     for limit in [1, 2, 3, 5, 200] {
         let calls = all(limit, |page| reader.calls(&CallFilter::default(), page));
@@ -88,9 +100,8 @@ fn pages_of_any_size_give_every_item_once() {
     }
 }
 
-#[test]
-fn a_cursor_from_elsewhere_is_refused() {
-    let (_directory, store) = marketplace();
+fn a_cursor_from_elsewhere_is_refused(new_home: fn() -> Home) {
+    let (_home, store) = marketplace(new_home);
     let reader = store.reader();
     let page = Page { after: Some("elsewhere".to_owned()), limit: 10 };
     let refusals = [
@@ -106,9 +117,8 @@ fn a_cursor_from_elsewhere_is_refused() {
     }
 }
 
-#[test]
-fn calls_are_filtered() {
-    let (_directory, store) = marketplace();
+fn calls_are_filtered(new_home: fn() -> Home) {
+    let (_home, store) = marketplace(new_home);
     let all = CallFilter::default;
     let table: [(CallFilter, &[u128]); 11] = [
         (CallFilter { seller: Some(account_id(1)), from: Some(at(9)), ..all() }, &[10, 9]),
@@ -130,9 +140,8 @@ fn calls_are_filtered() {
     }
 }
 
-#[test]
-fn accounts_numbers_and_bids_are_filtered() {
-    let (_directory, store) = marketplace();
+fn accounts_numbers_and_bids_are_filtered(new_home: fn() -> Home) {
+    let (_home, store) = marketplace(new_home);
     let reader = store.reader();
     let page = Page::default();
     let accounts = |kind, status| -> Vec<_> {
@@ -157,9 +166,8 @@ fn accounts_numbers_and_bids_are_filtered() {
     assert_eq!(bids(Some(2), Some("legal")), []);
 }
 
-#[test]
-fn one_thing_is_found_by_its_id_or_is_not_there() {
-    let (_directory, store) = marketplace();
+fn one_thing_is_found_by_its_id_or_is_not_there(new_home: fn() -> Home) {
+    let (_home, store) = marketplace(new_home);
     let reader = store.reader();
     assert_eq!(reader.account(account_id(1)).expect("readable"), Some(account(1, AccountKind::Seller)));
     assert_eq!(reader.account(account_id(9)).expect("readable"), None);
@@ -177,9 +185,8 @@ fn one_thing_is_found_by_its_id_or_is_not_there() {
     assert_eq!(reader.receipt(call_id(99)).expect("readable"), None);
 }
 
-#[test]
-fn money_is_read_by_call_by_account_and_by_reason() {
-    let (_directory, store) = marketplace();
+fn money_is_read_by_call_by_account_and_by_reason(new_home: fn() -> Home) {
+    let (_home, store) = marketplace(new_home);
     let reader = store.reader();
     let of_call: Vec<_> = reader
         .transfers_of_call(call_id(1))
@@ -211,9 +218,8 @@ fn money_is_read_by_call_by_account_and_by_reason() {
     assert_eq!((deposit("wire-1"), deposit("wire-2")), (Some(Micros::units(1_000)), None));
 }
 
-#[test]
-fn totals_add_up() {
-    let (_directory, store) = marketplace();
+fn totals_add_up(new_home: fn() -> Home) {
+    let (_home, store) = marketplace(new_home);
     let totals = store.reader().totals(&CallFilter::default()).expect("readable");
     assert_eq!((totals.offered, totals.open), (10, 4));
     let ended: Vec<_> = totals.ended.iter().map(|(outcome, calls)| (outcome.as_str(), *calls)).collect();
@@ -230,9 +236,8 @@ fn event_ids(reader: &Reader) -> Vec<Uuid> {
     reader.events_after(0, 200).expect("readable").iter().map(|event| event.id).collect()
 }
 
-#[test]
-fn the_outbox_is_read_in_order_from_any_place() {
-    let (directory, store) = marketplace();
+fn the_outbox_is_read_in_order_from_any_place(new_home: fn() -> Home) {
+    let (home, store) = marketplace(new_home);
     let reader = store.reader();
     let all = reader.events_after(0, 200).expect("readable");
     assert_eq!(all.iter().map(|event| event.seq).collect::<Vec<_>>(), (1..=16).collect::<Vec<_>>());
@@ -257,14 +262,13 @@ fn the_outbox_is_read_in_order_from_any_place() {
     let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
     assert_eq!(distinct.len(), ids.len());
     drop((store, reader));
-    assert_eq!(event_ids(&directory.open().reader()), ids, "the same after opening again");
-    let (_other_directory, other) = marketplace();
+    assert_eq!(event_ids(&home.open().reader()), ids, "the same after opening again");
+    let (_other_home, other) = marketplace(new_home);
     assert!(event_ids(&other.reader()).iter().all(|id| !distinct.contains(id)), "another store's differ");
 }
 
-#[test]
-fn api_keys_are_found_by_the_hash_of_their_secret_until_revoked() {
-    let (_directory, store) = marketplace();
+fn api_keys_are_found_by_the_hash_of_their_secret_until_revoked(new_home: fn() -> Home) {
+    let (_home, store) = marketplace(new_home);
     let key = |number: u128, account| ApiKey {
         id: Uuid::from_u128(number),
         name: format!("key {number}"),
@@ -289,9 +293,8 @@ fn api_keys_are_found_by_the_hash_of_their_secret_until_revoked() {
     assert_eq!(all(1, |page| reader.api_keys(&ApiKeyFilter::default(), page)), [one, revoked]);
 }
 
-#[test]
-fn reads_do_not_wait_for_a_busy_writer() {
-    let (_directory, store) = marketplace();
+fn reads_do_not_wait_for_a_busy_writer(new_home: fn() -> Home) {
+    let (_home, store) = marketplace(new_home);
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
     let blocking = OnDurable::new(move |_| {
         // Ends when the test drops its side.

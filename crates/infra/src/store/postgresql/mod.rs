@@ -1,0 +1,46 @@
+//! The store on a PostgreSQL server: one session that writes, a pool of sessions that read.
+
+pub(super) mod error;
+pub(super) mod server;
+mod session;
+mod values;
+mod tables;
+mod staging;
+mod pipeline;
+mod migrations;
+mod lease;
+mod committer;
+pub(super) mod pool;
+
+use super::reader::Connections;
+use super::writer::WriterThread;
+use super::{Reader, StoreError, StoreOptions};
+use committer::Committer;
+use error::PostgresqlError;
+use pool::Pool;
+use server::PostgresqlUrl;
+use session::Session;
+
+/// An open PostgreSQL store.
+pub(super) struct PostgresqlStore {
+    pub(super) writer: WriterThread,
+    pub(super) reader: Reader,
+}
+
+/// Opens the store as its one writer, after bringing the schema up to date.
+pub(super) fn open(url: &PostgresqlUrl, options: &StoreOptions) -> Result<PostgresqlStore, StoreError> {
+    let committer = Committer::open(url)?;
+    let reader = Reader::new(Connections::Postgresql(Pool::new(url.clone(), options.read_connections)));
+    Ok(PostgresqlStore { writer: WriterThread::start(committer, options)?, reader })
+}
+
+/// Opens the store for tools. Nothing is created or migrated, and nobody is kept out.
+pub(super) fn open_read_only(url: &PostgresqlUrl) -> Result<Reader, StoreError> {
+    let session = Session::connect(url)?;
+    let found = migrations::version(&session)?;
+    if found < migrations::NEWEST {
+        let server = url.label().to_owned();
+        return Err(PostgresqlError::SchemaTooOld { server, found, known: migrations::NEWEST }.into());
+    }
+    Ok(Reader::new(Connections::Postgresql(Pool::new(url.clone(), 1))))
+}
