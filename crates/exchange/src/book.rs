@@ -108,12 +108,28 @@ impl Book {
                 book.usages.resume(slot, &attempt.counted);
             }
         }
+        book.restore_reservations();
         let mut recent: Vec<_> = snapshot.recent_calls.into_iter().collect();
         recent.sort_by_key(|(id, call)| (call.ended_at, *id));
         for (_, call) in recent {
             book.recent_calls.note(call);
         }
         book
+    }
+
+    /// Reservations are found by who will call which number. One that ran out may still be open beside one that was made
+    /// later: that one counts.
+    fn restore_reservations(&mut self) {
+        let mut reserved: Vec<_> = self
+            .calls
+            .values()
+            .filter_map(|call| {
+                let CallState::Reserved { expires_at, .. } = call.state else { return None };
+                Some((expires_at, call.id, (call.called, call.caller.number()?)))
+            })
+            .collect();
+        reserved.sort_unstable();
+        self.reservations.extend(reserved.into_iter().map(|(_, id, of)| (of, id)));
     }
 
     /// The rules a call is traded under.
@@ -260,6 +276,11 @@ impl Book {
     /// Calls that have not ended.
     pub fn calls(&self) -> impl ExactSizeIterator<Item = &Call> {
         self.calls.values()
+    }
+
+    /// How many of them are reservations, which wait for their call without anybody on the line.
+    pub fn reservations(&self) -> usize {
+        self.reservations.len()
     }
 
     /// The balances.

@@ -5,12 +5,12 @@ use super::decision::{decide, no_bidder};
 use super::effects::Effects;
 use super::ending::give_up;
 use super::ringing::take;
-use super::screen;
+use super::{keep, screen};
 use crate::auction::matching::Refusal;
 use crate::book::Book;
-use crate::call::{Call, CallState, Outcome, Planned};
+use crate::call::{Attempt, Call, CallState, Outcome, Planned};
 use crate::compliance::verdict::Check;
-use crate::effect::{Action, Effect, Record};
+use crate::effect::{Action, Effect, Input, Record};
 use crate::event::Fact;
 use crate::id::CallId;
 use crate::ping::{PingAnswer, PingRejection, PingRequest, Reservation};
@@ -65,6 +65,42 @@ pub(super) fn reserve(book: &mut Book, call: Call, plan: Vec<Planned>, reserve_m
     out.write(Record::Call(Box::new(call.clone())));
     book.reservations.insert((call.called, caller), call.id);
     book.calls.insert(call.id, call);
+}
+
+/// A ping that won, until its call comes.
+pub(super) struct Reserved {
+    pub(super) attempt: Attempt,
+    pub(super) planned: Planned,
+    pub(super) expires_at: Timestamp,
+}
+
+/// The seller was promised the reservation until it expires: a shutdown or a crash before that leaves it as it is.
+pub(super) fn while_reserved(
+    book: &mut Book,
+    call: Call,
+    reserved: Reserved,
+    input: Input,
+    out: &mut Effects,
+) {
+    let Reserved { attempt, planned, expires_at } = reserved;
+    let remaining_us = expires_at - out.now;
+    match input {
+        Input::ReservationExpired => {
+            give_up(book, call, &attempt, Outcome::Expired, None, out);
+            return;
+        }
+        Input::ShutDown | Input::Recovered { .. } if remaining_us <= 0 => {
+            give_up(book, call, &attempt, Outcome::Expired, None, out);
+            return;
+        }
+        Input::Recovered { .. } => {
+            // The timer went with the process. Rounded up: not a moment before the promise ends.
+            let after_ms = u64::try_from(remaining_us).unwrap_or(0).div_ceil(1_000);
+            out.act(Action::StartReservationTimer { after_ms });
+        }
+        _ => {}
+    }
+    keep(book, call, CallState::Reserved { attempt, planned, expires_at });
 }
 
 /// What the seller is told of a reservation.

@@ -581,8 +581,11 @@ proptest! {
         open.sort_unstable();
         for call in open {
             world.now = world.now.plus_ms(1);
-            let effects = call_flow::step(&mut world.book, call, Input::ShutDown, world.now).expect("an open call");
-            world.record(effects);
+            // A reservation outlives a shutdown.
+            for input in [Input::ShutDown, Input::ReservationExpired] {
+                let effects = call_flow::step(&mut world.book, call, input, world.now).expect("an open call");
+                world.record(effects);
+            }
         }
         world.check();
         prop_assert_eq!(world.book.calls().len(), 0, "every call can be ended");
