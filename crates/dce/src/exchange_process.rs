@@ -110,10 +110,10 @@ impl ExchangeProcess {
         self.store.writer()
     }
 
-    /// Calls and reservations that the book still has, or calls that the signalling has.
+    /// Calls and pings that the book still has, or calls that the signalling has.
     pub(crate) fn live_calls(&self) -> usize {
         let status = self.engine.status();
-        (status.live_calls + status.reservations).max(self.sip.live_calls())
+        (status.live_calls + status.pings).max(self.sip.live_calls())
     }
 
     /// Takes no new calls, lets live ones go on for at most `drain_timeout`, ends the rest in good order, and returns when

@@ -255,9 +255,9 @@ impl Runner {
 
     fn show(&self) {
         let book = self.owner.book();
-        let reservations = book.reservations();
-        self.gauges.reservations.store(reservations, Ordering::Relaxed);
-        self.gauges.live_calls.store(book.calls().len().saturating_sub(reservations), Ordering::Relaxed);
+        let pings = book.pings();
+        self.gauges.pings.store(pings, Ordering::Relaxed);
+        self.gauges.live_calls.store(book.calls().len().saturating_sub(pings), Ordering::Relaxed);
         self.gauges.bid_profiles.store(book.bids().len(), Ordering::Relaxed);
     }
 }

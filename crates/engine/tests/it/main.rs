@@ -185,7 +185,7 @@ async fn a_call_open_at_a_crash_is_closed_at_the_next_start() {
 async fn redeem(directory: &Path, ping: CallId) {
     let mut restarted = start(directory);
     let status = restarted.engine.status();
-    assert_eq!((status.live_calls, status.reservations), (0, 1));
+    assert_eq!((status.live_calls, status.pings), (0, 1));
     let call = CallId(Uuid::from_u128(8));
     restarted.engine.call(call, arrival()).expect("room");
     assert!(matches!(next_action(&mut restarted).await, Action::RingTarget { attempt: 1, .. }));

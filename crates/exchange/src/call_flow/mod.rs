@@ -92,7 +92,11 @@ fn go_on(book: &mut Book, mut call: Call, input: Input, now: Timestamp) -> Vec<E
     match std::mem::replace(&mut call.state, CallState::Received) {
         CallState::Bidding { screening, awaited, answers, reserve_ms } => {
             let asking = Asking { screening, awaited, answers, reserve_ms };
+            let asked = call.is_ping.then(|| call.clone());
             while_bidding(book, call, asking, input, &mut out);
+            if let Some(ping) = asked.filter(|ping| !book.calls.contains_key(&ping.id)) {
+                book.forget_ping(&ping);
+            }
         }
         CallState::Reserved { attempt, planned, expires_at } => {
             let reserved = Reserved { attempt, planned, expires_at };

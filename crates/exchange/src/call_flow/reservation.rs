@@ -16,7 +16,8 @@ use crate::id::CallId;
 use crate::ping::{PingAnswer, PingRejection, PingRequest, Reservation};
 use crate::time::Timestamp;
 
-/// A seller asks what a call would bring. The same question again is answered with what it won the first time.
+/// A seller asks what a call would bring. The same question again is answered with what it won the first time; while live bidders
+/// are still being asked, nothing is known yet.
 pub(super) fn ping(book: &mut Book, id: CallId, request: PingRequest, now: Timestamp) -> Vec<Effect> {
     let PingRequest { arrival, expires_in_ms } = request;
     let mut out = Effects::of(id, now);
@@ -34,15 +35,22 @@ pub(super) fn ping(book: &mut Book, id: CallId, request: PingRequest, now: Times
         out.decided.extend(first.map(|first| Effect::Act(Action::AnswerPing(Box::new(first)))));
         return out.decided;
     }
+    if book.is_being_decided(&call) {
+        out.answer(PingAnswer::Rejected(PingRejection::BeingDecided));
+        return out.decided;
+    }
     let Some((call, screening)) = screen(book, call, &mut out) else { return out.decided };
     let reserve_ms = expires_in_ms.unwrap_or(book.policy.reservation_ms).min(book.policy.reservation_ms_max);
+    let asked = call.clone();
     auction(book, call, screening, Some(reserve_ms), &mut out);
+    if book.calls.contains_key(&id) {
+        book.note_ping(&asked);
+    }
     out.decided
 }
 
 /// Holds what the ping won until the call comes.
 pub(super) fn reserve(book: &mut Book, call: Call, plan: Vec<Planned>, reserve_ms: u64, out: &mut Effects) {
-    let Some(caller) = call.caller.number() else { return };
     let taken = plan.into_iter().find_map(|planned| {
         let attempt = take(book, &call, &planned, 1, out)?;
         Some((attempt, planned))
@@ -63,7 +71,6 @@ pub(super) fn reserve(book: &mut Book, call: Call, plan: Vec<Planned>, reserve_m
     let answer = reservation(book, &call, false);
     out.decided.extend(answer.map(|answer| Effect::Act(Action::AnswerPing(Box::new(answer)))));
     out.write(Record::Call(Box::new(call.clone())));
-    book.reservations.insert((call.called, caller), call.id);
     book.calls.insert(call.id, call);
 }
 

@@ -169,6 +169,7 @@ fn view(gateway: &Gateway, id: CallId, answer: PingAnswer) -> PingView {
         PingRejection::ScreenedOut { rule } => ("screened_out", Some(rule), None),
         PingRejection::NoBidder => ("no_bidder", None, None),
         PingRejection::NoMatch { closest } => ("no_match", None, Some(closest)),
+        PingRejection::BeingDecided => ("being_decided", None, None),
         PingRejection::Stopping => ("stopping", None, None),
     };
     let id = (!matches!(reason, "unknown_number" | "caller_missing")).then_some(id);
