@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask tidy`, `cargo xtask test` and `cargo xtask crash`.
+//! Developer commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask crash` and `cargo xtask bench-vs`.
 
 mod repository;
 mod rust_source;
@@ -6,6 +6,7 @@ mod tidy;
 mod prerequisite;
 mod test;
 mod crash;
+mod bench_vs;
 
 use clap::{Parser, Subcommand};
 use repository::Repository;
@@ -27,6 +28,8 @@ enum Command {
     Test(test::TestArguments),
     /// Kill the exchange again and again under real SIP load: nothing acknowledged may be lost, or there twice.
     Crash(crash::CrashArguments),
+    /// Run the benches and compare them with the baselines in the repository, each with the yardstick of its own run.
+    BenchVs(bench_vs::BenchVsArguments),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(&repository),
         Command::Test(arguments) => test::run(&repository, &arguments),
         Command::Crash(arguments) => crash::run(&repository, &arguments),
+        Command::BenchVs(arguments) => bench_vs::run(&repository, &arguments),
     });
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -10,7 +10,7 @@ use exchange::id::{BidProfileId, CallId};
 use exchange::ledger::money::Micros;
 use exchange::policy::Policy;
 use exchange::snapshot::Snapshot;
-use exchange::trading_rules::{RuleBook, TradingRules};
+use exchange::trading_rules::{Duplicates, Scope, ScopedRules};
 use infra::store::UnitOfWork;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,7 +85,7 @@ impl Auctions {
     }
 }
 
-/// The auction was held under the rules of the narrowest scope that says something.
+/// The auction was held under the rules of the narrowest scope that says something; of floors the highest applies.
 fn other_rules(
     before: &Snapshot,
     unit: &UnitOfWork,
@@ -96,19 +96,31 @@ fn other_rules(
         Record::Call(decided) if decided.id == call => Some(decided),
         _ => None,
     })?;
-    let rules = rules(before, call);
-    let floor = before.tracking_numbers.get(&call.called)?.floor_micros.max(rules.floor_micros);
+    let house = Policy::default().trading;
+    let own = before.tracking_numbers.get(&call.called)?.floor_micros;
+    let floors = scopes(before, call).filter_map(|rules| rules.floor_micros);
+    let wanted = (
+        scopes(before, call).find_map(|rules| rules.auction_type).unwrap_or(house.auction_type),
+        scopes(before, call).find_map(|rules| rules.algorithm).unwrap_or(house.algorithm),
+        scopes(before, call).find_map(|rules| rules.quality_adjusted).unwrap_or(house.quality_adjusted),
+        floors.fold(house.floor_micros.max(own), Micros::max),
+    );
     let held_under =
         (auction.auction_type, auction.algorithm, auction.quality_adjusted, auction.floor_micros);
-    let wanted = (rules.auction_type, rules.algorithm, rules.quality_adjusted, floor);
     (held_under != wanted).then(|| format!("held under {held_under:?} instead of {wanted:?}"))
 }
 
-/// The rules in force for a call.
-pub(super) fn rules(disk: &Snapshot, call: &Call) -> TradingRules {
-    let mut book = RuleBook::default();
-    disk.trading_rules.values().for_each(|rules| book.put(rules.clone()));
-    book.resolve(&Policy::default().trading, &call.vertical, call.seller, call.called)
+/// What is done about the same caller again.
+pub(super) fn duplicates(disk: &Snapshot, call: &Call) -> Duplicates {
+    let said = scopes(disk, call).find_map(|rules| rules.duplicates);
+    said.unwrap_or(Policy::default().trading.duplicates)
+}
+
+/// The rules of the scopes a call is in, narrowest first.
+fn scopes<'a>(disk: &'a Snapshot, call: &Call) -> impl Iterator<Item = &'a ScopedRules> {
+    let scopes =
+        [Scope::Number(call.called), Scope::Seller(call.seller), Scope::Vertical(call.vertical.clone())];
+    scopes.into_iter().filter_map(|scope| disk.trading_rules.get(&scope))
 }
 
 /// Nobody in the plan pays more than it offered or less than the floor that applies to it.

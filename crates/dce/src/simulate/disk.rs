@@ -1,6 +1,6 @@
 //! The simulated disk: what was committed, and everything that must hold after each unit of work.
 
-use super::auctions::{Auctions, rules};
+use super::auctions::{Auctions, duplicates};
 use super::promises::Promises;
 use exchange::bid::caps::{Limit, Period};
 use exchange::call::{Attempt, Call, CallState, Outcome};
@@ -165,7 +165,7 @@ impl Disk {
         ended_at: Timestamp,
     ) -> Option<String> {
         let caller = call.caller.number()?;
-        let windows = rules(&self.snapshot, call).duplicates;
+        let windows = duplicates(&self.snapshot, call);
         let is_within = |recent: &RecentCall, window_s: u32| {
             recent.caller == caller && ended_at.ms_since(recent.ended_at) < u64::from(window_s) * 1_000
         };

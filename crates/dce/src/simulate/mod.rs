@@ -159,3 +159,23 @@ fn play(seed: u64, calls: u32, screening: &Arc<Screening>, twice: bool, tally: &
     }
     violations
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn screening() -> Arc<Screening> {
+        Arc::new(Screening::new(Policy::default().screening).expect("the shipped rules are sound"))
+    }
+
+    #[test]
+    fn a_seed_is_a_world() {
+        let screening = screening();
+        let digests: Vec<u64> =
+            (1..=12).map(|seed| world::play(seed, 20, &screening, false).digest).collect();
+        let again: Vec<u64> = (1..=12).map(|seed| world::play(seed, 20, &screening, false).digest).collect();
+        assert_eq!(digests, again);
+        let different: std::collections::BTreeSet<u64> = digests.iter().copied().collect();
+        assert_eq!(different.len(), digests.len(), "different seeds, different worlds");
+    }
+}

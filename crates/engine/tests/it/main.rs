@@ -1,18 +1,17 @@
 //! The engine over a real store: what is decided is written, and comes back after a restart.
 
 use engine::{CommandError, Engine, EngineConfig, EngineThread, LiveBidders, Owner, Recovery};
-use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::account::{Account, AccountKind};
 use exchange::bid::{BidProfile, Destination, Price};
 use exchange::call::{Arrival, CallState, Outcome, Stated};
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Command, Input};
 use exchange::id::{AccountId, BidProfileId, CallId};
-use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::LedgerAccount;
 use exchange::phone_number::CallerId;
 use exchange::ping::{PingAnswer, PingRequest};
 use exchange::policy::Policy;
-use exchange::schedule::ZoneName;
 use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
@@ -46,16 +45,7 @@ fn start(directory: &Path) -> Exchange {
 
 /// One buyer with money for one call, one seller with a number, one bid.
 fn market() -> [Command; 5] {
-    let account = |id, kind| Account {
-        id,
-        kind,
-        name: "Acme".to_owned(),
-        status: AccountStatus::Active,
-        time_zone: ZoneName::default(),
-        currency: Currency::USD,
-        credit_limit_micros: Micros::ZERO,
-        opened_at: Timestamp(1),
-    };
+    let account = |id, kind| Account::new(id, kind, "Acme", Timestamp(1));
     let number = TrackingNumber {
         number: "+18005550100".parse().expect("a number"),
         seller: SELLER,

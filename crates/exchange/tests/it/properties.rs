@@ -1,6 +1,6 @@
 //! What holds for every marketplace and every order of events, however strange.
 
-use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::account::{Account, AccountKind};
 use exchange::auction::clear::AuctionType;
 use exchange::bid::caps::{CapGroup, Limit, Pacing, Period};
 use exchange::bid::live::{CallerDisclosure, LiveAnswer, LiveBidder, LiveSaid, LiveVia, NoLiveBid};
@@ -11,7 +11,7 @@ use exchange::call_flow;
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Command, Effect, Input, Record};
 use exchange::id::{AccountId, BidProfileId, CallId, CapGroupId};
-use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
 use exchange::phone_number::{CallerId, PhoneNumber};
 use exchange::ping::PingRequest;
@@ -342,14 +342,8 @@ impl World {
             now: START,
         };
         let account = |id, kind, credit| Account {
-            id,
-            kind,
-            name: "a trader".to_owned(),
-            status: AccountStatus::Active,
-            time_zone: ZoneName::default(),
-            currency: Currency::USD,
             credit_limit_micros: Micros(credit),
-            opened_at: START,
+            ..Account::new(id, kind, "a trader", START)
         };
         world.command(Command::OpenAccount { account: account(SELLER, AccountKind::Seller, 0) });
         for index in 0..BUYERS {

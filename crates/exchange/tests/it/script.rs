@@ -44,7 +44,7 @@ use exchange::ledger::money::{Currency, Micros};
 use exchange::phone_number::CallerId;
 use exchange::ping::PingRequest;
 use exchange::policy::Policy;
-use exchange::schedule::{OpenHours, Schedule, ZoneName};
+use exchange::schedule::{OpenHours, Schedule};
 use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
@@ -148,14 +148,10 @@ impl Script {
         let id = AccountId(self.names.id(name));
         let words = Words(rest);
         let account = Account {
-            id,
-            kind,
-            name: name.to_owned(),
             status: words.parsed("status")?.unwrap_or(AccountStatus::Active),
-            time_zone: ZoneName::default(),
             currency: words.parsed("currency")?.unwrap_or(Currency::USD),
             credit_limit_micros: words.micros("credit")?.unwrap_or_default(),
-            opened_at: self.clock,
+            ..Account::new(id, kind, name, self.clock)
         };
         self.quietly(Command::OpenAccount { account })?;
         match words.micros("balance")? {

@@ -1,16 +1,15 @@
 //! A small marketplace to write down.
 
-use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::account::{Account, AccountKind};
 use exchange::auction::receipt::{Receipt, Versions};
 use exchange::bid::{BidProfile, Conversion, Destination, Price};
 use exchange::call::{Attempt, Call, CallState, EndedBy, Outcome, Stated};
 use exchange::effect::{Command, Input, JournalEntry, JournalInput, Record};
 use exchange::event::{Event, Fact, Subject};
 use exchange::id::{AccountId, BidProfileId, CallId};
-use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, Transfer, TransferReason};
 use exchange::phone_number::{CallerId, PhoneNumber};
-use exchange::schedule::ZoneName;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
 use exchange::usage::Counted;
@@ -73,16 +72,7 @@ pub(crate) fn phone(number: u64) -> PhoneNumber {
 }
 
 pub(crate) fn account(number: u128, kind: AccountKind) -> Account {
-    Account {
-        id: account_id(number),
-        kind,
-        name: format!("Account {number}"),
-        status: AccountStatus::Active,
-        time_zone: ZoneName::default(),
-        currency: Currency::USD,
-        credit_limit_micros: Micros::ZERO,
-        opened_at: Timestamp(1),
-    }
+    Account::new(account_id(number), kind, format!("Account {number}"), Timestamp(1))
 }
 
 pub(crate) fn tracking_number(number: u64, seller: AccountId) -> TrackingNumber {

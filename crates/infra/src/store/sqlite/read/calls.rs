@@ -73,19 +73,27 @@ impl CallFilter {
             .when("received_at >= ?", self.from.map(|from| from.0))
             .when("received_at < ?", self.to.map(|to| to.0))
     }
+
+    /// The same for the calls after the page's cursor, newest first.
+    fn conditions_on(&self, page: &Page) -> Result<Conditions, StoreError> {
+        let conditions = self.conditions();
+        Ok(match page.cursor(read_cursor)? {
+            Some((received_at, id)) => {
+                conditions.and("(received_at, id) < (?, ?)", [received_at.into(), blob(id.0)])
+            }
+            None => conditions,
+        })
+    }
 }
 
 impl Reader {
     /// Calls, newest first.
     pub fn calls(&self, filter: &CallFilter, page: &Page) -> Result<Listing<Call>, StoreError> {
-        let mut conditions = filter.conditions();
-        if let Some((received_at, id)) = page.cursor(read_cursor)? {
-            conditions = conditions.and("(received_at, id) < (?, ?)", [received_at.into(), blob(id.0)]);
-        }
-        let (sql, values) =
-            conditions.query("SELECT document FROM calls", "ORDER BY received_at DESC, id DESC");
+        let (sql, values) = filter
+            .conditions_on(page)?
+            .query("SELECT document FROM calls", "ORDER BY received_at DESC, id DESC");
         let items = self.with(|connection| documents(connection, "calls", &sql, values, page))?;
-        Ok(page.listing(items, |call: &Call| format!("{}_{}", call.received_at.0, call.id)))
+        Ok(page.listing(items, |call: &Call| write_cursor(call.received_at.0, call.id)))
     }
 
     /// One call.
@@ -96,13 +104,10 @@ impl Reader {
 
     /// Receipts of the calls that `filter` wants, newest call first. Calls that were never decided have none.
     pub fn receipts(&self, filter: &CallFilter, page: &Page) -> Result<Listing<Receipt>, StoreError> {
-        let mut conditions = filter.conditions();
-        if let Some((received_at, id)) = page.cursor(read_cursor)? {
-            conditions = conditions.and("(received_at, id) < (?, ?)", [received_at.into(), blob(id.0)]);
-        }
         let select =
             "SELECT receipts.document, received_at FROM calls JOIN receipts ON receipts.call = calls.id";
-        let (sql, mut values) = conditions.query(select, "ORDER BY received_at DESC, id DESC LIMIT ?");
+        let (sql, mut values) =
+            filter.conditions_on(page)?.query(select, "ORDER BY received_at DESC, id DESC LIMIT ?");
         values.push(page.rows().into());
         let items = self.with(|connection| {
             let mut statement = connection.prepare_cached(&sql)?;
@@ -113,7 +118,7 @@ impl Reader {
             }
             Ok(found)
         })?;
-        let listing = page.listing(items, |(received_at, receipt)| format!("{received_at}_{}", receipt.call));
+        let listing = page.listing(items, |(received_at, receipt)| write_cursor(*received_at, receipt.call));
         Ok(Listing {
             items: listing.items.into_iter().map(|(_, receipt)| receipt).collect(),
             next: listing.next,
@@ -128,6 +133,10 @@ impl Reader {
 }
 
 /// A cursor is the last call's moment and id: calls of the same microsecond are told apart by their ids.
+fn write_cursor(received_at: i64, id: CallId) -> String {
+    format!("{received_at}_{id}")
+}
+
 fn read_cursor(text: &str) -> Option<(i64, CallId)> {
     let (received_at, id) = text.split_once('_')?;
     Some((received_at.parse().ok()?, id.parse().ok()?))
