@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask tidy`, `cargo xtask test` and `cargo xtask crash`.
+//! Developer commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask crash` and `cargo xtask bench-vs`.
 
 mod repository;
 mod rust_source;
@@ -7,6 +7,7 @@ mod prerequisite;
 mod kafka;
 mod test;
 mod crash;
+mod bench_vs;
 
 use clap::{Parser, Subcommand};
 use repository::Repository;
@@ -28,6 +29,8 @@ enum Command {
     Test(test::TestArguments),
     /// Kill the exchange again and again under real SIP load: nothing acknowledged may be lost, or there twice.
     Crash(crash::CrashArguments),
+    /// Run the benches and compare them with the baselines in the repository, each with the yardstick of its own run.
+    BenchVs(bench_vs::BenchVsArguments),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(&repository),
         Command::Test(arguments) => test::run(&repository, &arguments),
         Command::Crash(arguments) => crash::run(&repository, &arguments),
+        Command::BenchVs(arguments) => bench_vs::run(&repository, &arguments),
     });
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

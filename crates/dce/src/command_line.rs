@@ -10,8 +10,6 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "dce", version, propagate_version = true, after_help = AFTER_HELP)]
 pub(crate) struct CommandLine {
-    #[command(flatten)]
-    pub(crate) settings: SettingFlags,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -32,7 +30,7 @@ Exit codes:
   3    wrong surroundings: port in use, data directory locked, database damaged
   130  a second signal cut `serve`'s shutdown short";
 
-/// Flags every command takes. They win over the environment (`DCE_SECTION__KEY`), which wins over the file.
+/// Flags of the commands that read the configuration. They win over the environment (`DCE_SECTION__KEY`), which wins over the file.
 #[derive(Debug, Args)]
 pub(crate) struct SettingFlags {
     /// Configuration file (TOML)
@@ -69,7 +67,7 @@ pub(crate) enum Command {
     /// Takes SIP calls and API requests. The first signal stops new calls and lets live ones finish for
     /// `shutdown.drain_timeout_s`; a second signal ends at once. Either way nothing that was acknowledged is lost.
     #[command(after_help = "Example:\n  dce serve --config dce.toml --set log.format=json")]
-    Serve,
+    Serve(SettingFlags),
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -77,14 +75,23 @@ pub(crate) enum Command {
     ///
     /// The first admin key is made here; later ones are better made over the API (POST /v1/api-keys), which works while
     /// the exchange runs.
-    #[command(subcommand)]
-    Key(KeyCommand),
+    Key {
+        /// Where the keys are
+        #[command(flatten)]
+        settings: SettingFlags,
+        /// What to do
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Audit the books of a data directory, while no server runs
     ///
     /// Replays every transfer and compares it with balances, calls and the journal. Exits with 1 when anything is off,
     /// with one line for each violation.
     #[command(after_help = "Example:\n  dce verify --data /var/lib/dce --format json")]
     Verify {
+        /// Where the books are
+        #[command(flatten)]
+        settings: SettingFlags,
         /// For people or for machines
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
@@ -104,13 +111,20 @@ pub(crate) enum Command {
                       dce replay --from 2026-07-01T00:00:00Z --to 2026-08-01T00:00:00Z --vertical medicare \
                       --algorithm predictive --format json"
     )]
-    Replay(ReplayArguments),
+    Replay {
+        /// Where the books are, and the policy
+        #[command(flatten)]
+        settings: SettingFlags,
+        /// What to change
+        #[command(flatten)]
+        arguments: ReplayArguments,
+    },
     /// See it all work: an exchange on this machine, a marketplace, and calls over real sockets
     ///
     /// Starts the exchange on free loopback ports with 220 buyers, 2,200 bid profiles and 500 tracking numbers, plays
     /// consumers and call centres (answering, busy, ringing out, hanging up early), shows what the calls came to with one
     /// receipt in full, and audits the books against what both sides saw. Exits with 1 when anything is off.
-    /// It brings its own configuration: --config, --data and --set change nothing here.
+    /// It brings its own configuration.
     #[command(after_help = "Examples:\n  dce demo\n  dce demo --calls 500 --cps 100 --format json")]
     Demo(DemoArguments),
     /// Play seeded worlds in virtual time: bad networks, crashes, vanishing peers
@@ -152,10 +166,10 @@ pub(crate) enum Command {
 pub(crate) enum ConfigCommand {
     /// Say "ok", or every problem, one a line
     #[command(after_help = "Example:\n  dce config check --config dce.toml")]
-    Check,
+    Check(SettingFlags),
     /// Print the configuration in force, with who set what
     #[command(after_help = "Example:\n  DCE_LOG__LEVEL=debug dce config show --config dce.toml")]
-    Show,
+    Show(SettingFlags),
     /// Print a documented configuration file
     #[command(after_help = "Example:\n  dce config example > dce.toml")]
     Example,

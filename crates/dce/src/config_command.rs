@@ -1,18 +1,15 @@
 //! `dce config check|show|example`.
 
 use crate::command_line::ConfigCommand;
-use crate::config::{Config, EXAMPLE, Loaded};
+use crate::config::{Config, EXAMPLE};
 use crate::failure::Failure;
-use crate::{one, print};
+use crate::{load, one, print};
 
 /// Runs it. The configuration is only read when the command needs it.
-pub(crate) fn run(
-    command: &ConfigCommand,
-    load: impl FnOnce() -> Result<Loaded, Vec<Failure>>,
-) -> Result<(), Vec<Failure>> {
+pub(crate) fn run(command: &ConfigCommand) -> Result<(), Vec<Failure>> {
     let text = match command {
-        ConfigCommand::Check => format!("ok: {}\n", summary(&load()?.config)),
-        ConfigCommand::Show => load()?.shown(),
+        ConfigCommand::Check(settings) => format!("ok: {}\n", summary(&load(settings)?.config)),
+        ConfigCommand::Show(settings) => load(settings)?.shown(),
         ConfigCommand::Example => EXAMPLE.to_owned(),
     };
     print(&text).map_err(one)

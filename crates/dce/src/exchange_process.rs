@@ -122,9 +122,10 @@ impl ExchangeProcess {
         self.store.writer()
     }
 
-    /// Calls that the book or the signalling still has.
+    /// Calls and pings that the book still has, or calls that the signalling has.
     pub(crate) fn live_calls(&self) -> usize {
-        self.engine.status().live_calls.max(self.sip.live_calls())
+        let status = self.engine.status();
+        (status.live_calls + status.pings).max(self.sip.live_calls())
     }
 
     /// Takes no new calls, lets live ones go on for at most `drain_timeout`, ends the rest in good order, and returns when

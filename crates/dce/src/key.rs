@@ -2,7 +2,7 @@
 
 use crate::command_line::{Format, KeyCommand, RoleName};
 use crate::failure::Failure;
-use crate::print;
+use crate::{hand_over, print};
 use comfy_table::{Table, presets};
 use exchange::account::AccountKind;
 use exchange::id::AccountId;
@@ -48,8 +48,12 @@ fn create(directory: &Path, name: &str, role: RoleName, account: Option<&str>) -
         account.map_err(|error| Failure::usage(format!("--account: {error}; give an account's id")))?;
     let store = open(directory)?;
     check_account(&store.reader(), role, account)?;
-    let text = mint(&store.writer(), name, role, account)?;
-    print(&format!("{text}\n"))
+    let text = draw()?;
+    // A key that does not work is a line to delete; one that works and that nobody has is a hole.
+    hand_over(&format!("{text}\n"))?;
+    keep(&store.writer(), &text, name, role, account).map_err(|failure| {
+        Failure::environment(format!("{failure}; the key printed above was not kept and opens nothing"))
+    })
 }
 
 /// Makes a key and keeps its hash. `account` is one of the role's kind, or none.
@@ -59,7 +63,22 @@ pub(crate) fn mint(
     role: RoleKind,
     account: Option<AccountId>,
 ) -> Result<ApiKeyText, Failure> {
-    let text = ApiKeyText::mint().map_err(|error| Failure::environment(error.to_string()))?;
+    let text = draw()?;
+    keep(writer, &text, name, role, account)?;
+    Ok(text)
+}
+
+fn draw() -> Result<ApiKeyText, Failure> {
+    ApiKeyText::mint().map_err(|error| Failure::environment(error.to_string()))
+}
+
+fn keep(
+    writer: &Writer,
+    text: &ApiKeyText,
+    name: &str,
+    role: RoleKind,
+    account: Option<AccountId>,
+) -> Result<(), Failure> {
     let key = ApiKey {
         id: text.id,
         name: name.to_owned(),
@@ -68,8 +87,7 @@ pub(crate) fn mint(
         created_at: now(),
         revoked_at: None,
     };
-    writer.insert_api_key(key, text.secret_hash())?;
-    Ok(text)
+    Ok(writer.insert_api_key(key, text.secret_hash())?)
 }
 
 /// A buyer's or seller's key names an account of that kind, other keys none.

@@ -18,7 +18,7 @@ mod simulate;
 mod bench;
 
 use clap::{CommandFactory, Parser};
-use command_line::{Command, CommandLine};
+use command_line::{Command, CommandLine, SettingFlags};
 use config::{Loaded, Sources};
 use failure::Failure;
 use std::io::Write;
@@ -44,16 +44,19 @@ fn main() -> ExitCode {
 }
 
 fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
-    let load = || load(command_line);
     match &command_line.command {
-        Command::Serve => serve::run(&load()?.config).map_err(one),
-        Command::Key(command) => key::run(&load()?.config.data.directory, command).map_err(one),
-        Command::Verify { format } => verify::run(&load()?.config.data.directory, *format).map_err(one),
-        Command::Replay(arguments) => {
-            let config = load()?.config;
+        Command::Serve(settings) => serve::run(&load(settings)?.config).map_err(one),
+        Command::Key { settings, command } => {
+            key::run(&load(settings)?.config.data.directory, command).map_err(one)
+        }
+        Command::Verify { settings, format } => {
+            verify::run(&load(settings)?.config.data.directory, *format).map_err(one)
+        }
+        Command::Replay { settings, arguments } => {
+            let config = load(settings)?.config;
             replay::run(&config.data.directory, &config.policy, arguments).map_err(one)
         }
-        Command::Config(command) => config_command::run(command, load),
+        Command::Config(command) => config_command::run(command),
         Command::Demo(arguments) => demo::run(arguments).map_err(one),
         Command::Simulate { seeds, first_seed, calls, trace, format } => {
             simulate::run(*first_seed, *seeds, *calls, *trace, *format).map_err(one)
@@ -67,15 +70,22 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
     }
 }
 
-fn load(command_line: &CommandLine) -> Result<Loaded, Vec<Failure>> {
+fn load(settings: &SettingFlags) -> Result<Loaded, Vec<Failure>> {
     config::load(&Sources {
-        file: command_line.settings.config.clone(),
+        file: settings.config.clone(),
         // A variable that is not Unicode cannot be one of ours.
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
-        flags: command_line.settings.flags(),
+        flags: settings.flags(),
     })
+}
+
+/// Prints what nobody else has, and sees it through to the reader.
+fn hand_over(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout();
+    let handed = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    handed.map_err(|error| Failure::environment(format!("stdout: {error}")))
 }
 
 /// Prints to stdout. A reader that has gone away (`dce ... | head`) is no failure.

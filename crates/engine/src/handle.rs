@@ -43,6 +43,7 @@ pub(crate) struct Gauges {
     pub(crate) waiting: AtomicUsize,
     pub(crate) waiting_max: usize,
     pub(crate) live_calls: AtomicUsize,
+    pub(crate) pings: AtomicUsize,
     pub(crate) bid_profiles: AtomicUsize,
     pub(crate) stopping: AtomicBool,
 }
@@ -89,6 +90,8 @@ pub struct EngineStatus {
     pub waiting: usize,
     /// Calls that have not ended.
     pub live_calls: usize,
+    /// Pings that are being decided, or that won and whose calls have not come yet.
+    pub pings: usize,
     /// Bid profiles in the book.
     pub bid_profiles: usize,
     /// Whether it is shutting down.
@@ -148,6 +151,7 @@ impl Engine {
         EngineStatus {
             waiting: self.gauges.waiting.load(Ordering::Relaxed),
             live_calls: self.gauges.live_calls.load(Ordering::Relaxed),
+            pings: self.gauges.pings.load(Ordering::Relaxed),
             bid_profiles: self.gauges.bid_profiles.load(Ordering::Relaxed),
             stopping: self.gauges.stopping.load(Ordering::Relaxed),
             store: self.writer.health(),

@@ -34,15 +34,16 @@ pub struct Decided {
 /// An owner restored after a restart, and what its recovery decided about the calls that were open.
 #[derive(Debug)]
 pub struct Recovery {
-    /// The owner, with no open call left.
+    /// The owner, with no open call left but reservations that have not run out.
     pub owner: Owner,
-    /// One unit for each call that was open: its hold is released, or settled up to the last sign of life.
+    /// One unit for each call that was closed: its hold is released, or settled up to the last sign of life.
     pub units: Vec<UnitOfWork>,
 }
 
 impl Owner {
-    /// Restores the book and closes every call that was open when the exchange stopped. Calls that had ended, and whose buyers may
-    /// still report their revenue, go on waiting for that.
+    /// Restores the book and closes every call that was open when the exchange stopped. Reservations that have not run out are
+    /// kept, with a timer for the time they have left.
+    /// Calls that had ended, and whose buyers may still report their revenue, go on waiting for that.
     pub fn recover(
         snapshot: Snapshot,
         policy: Policy,
@@ -64,6 +65,7 @@ impl Owner {
                 let decided = owner.call(call, Input::Recovered { last_alive_at }, now);
                 decided.expect("an open call can be recovered").unit
             })
+            .filter(|unit| !unit.is_empty())
             .collect();
         Recovery { owner, units }
     }

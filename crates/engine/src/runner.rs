@@ -56,7 +56,8 @@ pub struct EngineThread {
 }
 
 impl EngineThread {
-    /// Ends every open call in good order, writes everything, and returns when it is on disk.
+    /// Ends every open call in good order, writes everything, and returns when it is on disk. Reservations that have not run out
+    /// stay, for the next start.
     pub fn stop(self) {
         self.engine.gauges.stopping.store(true, Ordering::Relaxed);
         if self.engine.send(Message::Stop).is_ok() {
@@ -79,11 +80,10 @@ pub fn start(
 ) -> Result<(Engine, EngineThread), StartError> {
     let snapshot = store.load()?;
     let clock = Clock::start(snapshot.last_alive_at);
-    let interrupted = snapshot.open_calls.len();
     let screening = Arc::new(Screening::new(policy.screening.clone())?);
     let Recovery { owner, units } = Owner::recover(snapshot, policy, screening, clock.now());
-    if interrupted > 0 {
-        tracing::warn!(calls = interrupted, "closed the calls that were open when the exchange last stopped");
+    if !units.is_empty() {
+        tracing::warn!(calls = units.len(), "closed the calls that were open when the exchange last stopped");
     }
     let (inbox, messages) = mpsc::channel();
     let gauges = Arc::new(Gauges { waiting_max: config.waiting_max, ..Gauges::default() });
@@ -255,7 +255,9 @@ impl Runner {
 
     fn show(&self) {
         let book = self.owner.book();
-        self.gauges.live_calls.store(book.calls().len(), Ordering::Relaxed);
+        let pings = book.pings();
+        self.gauges.pings.store(pings, Ordering::Relaxed);
+        self.gauges.live_calls.store(book.calls().len().saturating_sub(pings), Ordering::Relaxed);
         self.gauges.bid_profiles.store(book.bids().len(), Ordering::Relaxed);
     }
 }

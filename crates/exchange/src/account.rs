@@ -54,3 +54,19 @@ pub struct Account {
     /// When it was opened.
     pub opened_at: Timestamp,
 }
+
+impl Account {
+    /// An account that trades in US dollars, prepaid, with its midnight in UTC.
+    pub fn new(id: AccountId, kind: AccountKind, name: impl Into<String>, opened_at: Timestamp) -> Self {
+        Self {
+            id,
+            kind,
+            name: name.into(),
+            status: AccountStatus::Active,
+            time_zone: ZoneName::default(),
+            currency: Currency::USD,
+            credit_limit_micros: Micros::ZERO,
+            opened_at,
+        }
+    }
+}

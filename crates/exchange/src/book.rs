@@ -49,7 +49,8 @@ pub struct Book {
     pub(crate) usages: Usages,
     pub(crate) seller_records: FastMap<AccountId, SellerRecord>,
     pub(crate) calls: FastMap<CallId, Call>,
-    pub(crate) reservations: FastMap<(PhoneNumber, PhoneNumber), CallId>,
+    /// Pings that are being decided or have won, by the number that will be called and who will call it.
+    pings: FastMap<(PhoneNumber, PhoneNumber), CallId>,
     pub(crate) repeat_caller: RepeatCaller,
     pub(crate) recent_calls: RecentCalls,
     pub(crate) awaiting_revenue: FastMap<CallId, Call>,
@@ -78,7 +79,7 @@ impl Book {
             usages: Usages::default(),
             seller_records: snapshot.seller_records.into_iter().collect(),
             calls: snapshot.open_calls.into_iter().collect(),
-            reservations: FastMap::default(),
+            pings: FastMap::default(),
             recent_calls: RecentCalls::default(),
             awaiting_revenue: snapshot.awaiting_revenue.into_iter().collect(),
             rules: RuleBook::default(),
@@ -110,12 +111,27 @@ impl Book {
                 book.usages.resume(slot, &attempt.counted);
             }
         }
+        book.restore_reservations();
         let mut recent: Vec<_> = snapshot.recent_calls.into_iter().collect();
         recent.sort_by_key(|(id, call)| (call.ended_at, *id));
         for (_, call) in recent {
             book.recent_calls.note(call);
         }
         book
+    }
+
+    /// A reservation that ran out may still be open beside one that was made later: that one counts.
+    fn restore_reservations(&mut self) {
+        let mut reserved: Vec<_> = self
+            .calls
+            .values()
+            .filter_map(|call| {
+                let CallState::Reserved { expires_at, .. } = call.state else { return None };
+                Some((expires_at, call.id, (call.called, call.caller.number()?)))
+            })
+            .collect();
+        reserved.sort_unstable();
+        self.pings.extend(reserved.into_iter().map(|(_, id, of)| (of, id)));
     }
 
     /// The rules a call is traded under.
@@ -237,10 +253,35 @@ impl Book {
 
     /// The reservation that a ping won for a call from this caller to this number.
     pub(crate) fn reservation(&self, call: &Call, now: Timestamp) -> Option<&Call> {
-        let id = self.reservations.get(&(call.called, call.caller.number()?))?;
-        let reserved = self.calls.get(id)?;
+        let reserved = self.same_ping(call)?;
         matches!(reserved.state, CallState::Reserved { expires_at, .. } if now < expires_at)
             .then_some(reserved)
+    }
+
+    /// Whether the same ping is still being decided.
+    pub(crate) fn is_being_decided(&self, ping: &Call) -> bool {
+        self.same_ping(ping).is_some_and(|first| matches!(first.state, CallState::Bidding { .. }))
+    }
+
+    /// The latest ping for a call from this caller to this number, if it is open.
+    fn same_ping(&self, call: &Call) -> Option<&Call> {
+        self.calls.get(self.pings.get(&(call.called, call.caller.number()?))?)
+    }
+
+    /// Has a ping found by the call that it announces.
+    pub(crate) fn note_ping(&mut self, ping: &Call) {
+        if let Some(caller) = ping.caller.number() {
+            self.pings.insert((ping.called, caller), ping.id);
+        }
+    }
+
+    /// Has a ping that is over found no more.
+    pub(crate) fn forget_ping(&mut self, ping: &Call) {
+        if let Some(caller) = ping.caller.number()
+            && self.pings.get(&(ping.called, caller)) == Some(&ping.id)
+        {
+            self.pings.remove(&(ping.called, caller));
+        }
     }
 
     /// Moves money.
@@ -267,6 +308,11 @@ impl Book {
     /// Calls that have ended, and whose buyers may still report their revenue.
     pub fn awaiting_revenue(&self) -> impl ExactSizeIterator<Item = &Call> {
         self.awaiting_revenue.values()
+    }
+
+    /// How many of them are pings: being decided, or reservations that wait for their call. Nobody is on the line.
+    pub fn pings(&self) -> usize {
+        self.pings.len()
     }
 
     /// The balances.

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What a carrier's INVITE says, or a seller's ping.
+// A field of an earlier version that nobody knows any more must not get lost when its journal is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Arrival {
     /// The number dialled.
     pub called: PhoneNumber,

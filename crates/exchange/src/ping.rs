@@ -70,6 +70,8 @@ pub enum PingRejection {
         /// The reason that comes last in the order of questions among those found.
         closest: Refusal,
     },
+    /// The same caller's first ping is still being decided: ask again in a moment.
+    BeingDecided,
     /// The exchange is stopping.
     Stopping,
 }

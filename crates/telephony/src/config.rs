@@ -83,6 +83,20 @@ pub enum SipConfigError {
     /// Only two answers make sense.
     #[error("no_bidder_status is {0}; use 480 or 503")]
     NoBidderStatus(u16),
+    /// Listening twice on one address fails when it is tried.
+    #[error("listen has {0} twice; name it once")]
+    ListenTwice(Peer),
+    /// A session shorter than the shortest that peers may ask for.
+    #[error(
+        "session_expires_s is {session_expires_s}, below min_session_expires_s, which is {min_session_expires_s} \
+         (RFC 4028 allows none below 90); give at least that"
+    )]
+    SessionTooShort {
+        /// What is offered, in seconds.
+        session_expires_s: u32,
+        /// The shortest, in seconds.
+        min_session_expires_s: u32,
+    },
     /// A value that must not be 0.
     #[error("{0} is 0; it must be at least 1")]
     Zero(&'static str),
@@ -95,33 +109,50 @@ pub enum SipConfigError {
 }
 
 impl SipConfig {
-    /// Whether the settings make sense together.
+    /// Whether the settings make sense together: the first of [`SipConfig::problems`].
     pub fn check(&self) -> Result<(), SipConfigError> {
-        self.local_addresses()?;
+        self.problems().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Everything that cannot work.
+    pub fn problems(&self) -> Vec<SipConfigError> {
+        let mut problems: Vec<SipConfigError> = self.local_addresses().err().into_iter().collect();
+        for (index, ListenAddress(own)) in self.listen.iter().enumerate() {
+            // Port 0 is another one each time.
+            if own.address.port() != 0 && self.listen[..index].contains(&ListenAddress(*own)) {
+                problems.push(SipConfigError::ListenTwice(*own));
+            }
+        }
         if ![480, 503].contains(&self.no_bidder_status) {
-            return Err(SipConfigError::NoBidderStatus(self.no_bidder_status));
+            problems.push(SipConfigError::NoBidderStatus(self.no_bidder_status));
         }
         let not_zero = [
             ("session_expires_s", u64::from(self.session_expires_s)),
+            ("min_session_expires_s", u64::from(self.min_session_expires_s)),
             ("t1_ms", self.t1_ms),
             ("trunk_timeout_ms", self.trunk_timeout_ms),
+            ("max_live_calls", u64::try_from(self.max_live_calls).unwrap_or(u64::MAX)),
+            ("max_calls_in_setup", u64::try_from(self.max_calls_in_setup).unwrap_or(u64::MAX)),
             ("options_interval_ms", self.options_interval_ms),
             ("options_misses_max", u64::from(self.options_misses_max)),
             ("tcp_idle_timeout_s", self.tcp_idle_timeout_s),
             ("tcp_message_timeout_ms", self.tcp_message_timeout_ms),
         ];
-        if let Some((name, _)) = not_zero.iter().find(|(_, value)| *value == 0) {
-            return Err(SipConfigError::Zero(name));
+        let zeros = not_zero.iter().filter(|(_, value)| *value == 0);
+        problems.extend(zeros.map(|(name, _)| SipConfigError::Zero(name)));
+        let Self { session_expires_s, min_session_expires_s, .. } = *self;
+        if session_expires_s != 0 && session_expires_s < min_session_expires_s {
+            problems.push(SipConfigError::SessionTooShort { session_expires_s, min_session_expires_s });
         }
         for (index, trunk) in self.trunks.iter().enumerate() {
             if trunk.sources.is_empty() {
-                return Err(SipConfigError::TrunkWithoutSources(trunk.name.clone()));
+                problems.push(SipConfigError::TrunkWithoutSources(trunk.name.clone()));
             }
             if self.trunks[..index].iter().any(|other| other.name == trunk.name) {
-                return Err(SipConfigError::TrunkNameTwice(trunk.name.clone()));
+                problems.push(SipConfigError::TrunkNameTwice(trunk.name.clone()));
             }
         }
-        Ok(())
+        problems
     }
 
     /// The addresses to show to peers.
@@ -310,6 +341,14 @@ mod tests {
         assert_eq!(with(|c| c.listen.clear()), Err(SipConfigError::NothingToListenOn));
         assert_eq!(with(|c| c.no_bidder_status = 404), Err(SipConfigError::NoBidderStatus(404)));
         assert_eq!(with(|c| c.t1_ms = 0), Err(SipConfigError::Zero("t1_ms")));
+        assert_eq!(with(|c| c.max_live_calls = 0), Err(SipConfigError::Zero("max_live_calls")));
+        let twice = |c: &mut SipConfig| c.listen.push(c.listen[0]);
+        assert!(matches!(with(twice), Err(SipConfigError::ListenTwice(_))));
+        assert_eq!(with(|c| c.listen = vec!["udp://127.0.0.1:0".parse().unwrap(); 2]), Ok(()));
+        let too_short =
+            Err(SipConfigError::SessionTooShort { session_expires_s: 89, min_session_expires_s: 90 });
+        assert_eq!(with(|c| c.session_expires_s = 89), too_short);
+        assert!(with(|c| c.min_session_expires_s = 1_801).is_err());
         let anywhere = |c: &mut SipConfig| c.listen = vec!["udp://0.0.0.0:5060".parse().unwrap()];
         assert!(matches!(with(anywhere), Err(SipConfigError::AdvertisedIpMissing(_))));
         let trunk = || CarrierTrunk { name: "a".into(), sources: vec!["::1".parse().unwrap()] };

@@ -1,6 +1,6 @@
 //! The market of the benchmarks: bids with many predicates, numbers they are for, callers from everywhere.
 
-use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::account::{Account, AccountKind};
 use exchange::auction::matching::Offer;
 use exchange::bid::caps::{Limit, Period};
 use exchange::bid::criteria::{Attestation, TagRule, TagTest};
@@ -10,7 +10,7 @@ use exchange::call::{Arrival, Call, Stated};
 use exchange::compliance::screening::Screening;
 use exchange::effect::Command;
 use exchange::id::{AccountId, BidProfileId, CallId};
-use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::money::Micros;
 use exchange::phone_number::{CallerId, PhoneNumber};
 use exchange::place::State;
 use exchange::policy::Policy;
@@ -63,6 +63,7 @@ pub(super) fn market(bids: usize, rng: &mut Rng) -> Book {
     let policy = Policy::default();
     let screening = Arc::new(Screening::new(policy.screening.clone()).expect("the shipped rules are sound"));
     let mut book = Book::restore(Snapshot::default(), policy, screening);
+    let account = |id, kind| Account::new(id, kind, "a trader", START);
     let mut apply = |command| {
         book.apply(command, START).expect("a valid command");
     };
@@ -103,19 +104,6 @@ fn buyer(index: u64) -> AccountId {
 
 pub(super) fn bid_id(index: usize) -> BidProfileId {
     BidProfileId(Uuid::from_u128(1_000_000 + index as u128))
-}
-
-fn account(id: AccountId, kind: AccountKind) -> Account {
-    Account {
-        id,
-        kind,
-        name: "a trader".to_owned(),
-        status: AccountStatus::Active,
-        time_zone: ZoneName::default(),
-        currency: Currency::USD,
-        credit_limit_micros: Micros::ZERO,
-        opened_at: START,
-    }
 }
 
 /// One of the states; the product of two draws makes the first ones more likely than the last.

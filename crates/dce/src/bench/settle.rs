@@ -3,16 +3,15 @@
 use super::percentiles::Percentiles;
 use crate::failure::Failure;
 use engine::{Decided, Owner};
-use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::account::{Account, AccountKind};
 use exchange::bid::{BidProfile, Caps, Conversion, Destination, Price};
 use exchange::call::{Arrival, Stated};
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Command, Input};
 use exchange::id::{AccountId, BidProfileId, CallId};
-use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::money::Micros;
 use exchange::phone_number::CallerId;
 use exchange::policy::Policy;
-use exchange::schedule::ZoneName;
 use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
@@ -153,16 +152,7 @@ fn open_market(store: &Store) -> Owner {
     let policy = Policy::default();
     let screening = Arc::new(Screening::new(policy.screening.clone()).expect("the shipped rules are sound"));
     let mut owner = Owner::recover(Snapshot::default(), policy, screening, START).owner;
-    let account = |id, kind| Account {
-        id,
-        kind,
-        name: "a trader".to_owned(),
-        status: AccountStatus::Active,
-        time_zone: ZoneName::default(),
-        currency: Currency::USD,
-        credit_limit_micros: Micros::ZERO,
-        opened_at: START,
-    };
+    let account = |id, kind| Account::new(id, kind, "a trader", START);
     let number = TrackingNumber {
         number: CALLED.parse().expect("a number"),
         seller: SELLER,

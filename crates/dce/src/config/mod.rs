@@ -10,11 +10,15 @@ pub(crate) use load::{Loaded, Sources, load};
 
 use crate::live_bidders::LiveBiddersConfig;
 use exchange::bid::sip_uri::is_sip_uri;
+use exchange::compliance::area_code::AreaCodes;
+use exchange::policy::Policy;
 use infra::bus::kafka::KafkaConfig;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use telephony::config::{SipConfig, SipConfigError};
+use telephony::config::{ListenAddress, SipConfig, SipConfigError};
+use telephony::peer::{Peer, Transport};
 use tracing_subscriber::EnvFilter;
 
 /// The documented example, kept true by a test.
@@ -33,7 +37,7 @@ pub(crate) struct Config {
     /// Live bidders over HTTP.
     pub(crate) live_bidders: LiveBiddersConfig,
     /// What the exchange does where the law and the bids leave a choice.
-    pub(crate) policy: exchange::policy::Policy,
+    pub(crate) policy: Policy,
     /// Bounds of the engine.
     pub(crate) engine: engine::EngineConfig,
     /// Who is told what happened.
@@ -77,7 +81,7 @@ impl BusConfig {
                 .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
         };
         let no_brokers = brokers.iter().filter(|broker| !is_broker(broker)).map(|broker| Fault {
-            key: "bus.kafka.brokers",
+            key: "bus.kafka.brokers".into(),
             problem: format!("'{broker}' is not a host and port; write it as kafka.example.com:9092"),
         });
         let mut faults: Vec<Fault> = no_brokers.collect();
@@ -87,7 +91,7 @@ impl BusConfig {
             let problem = format!(
                 "'{topic_prefix}' cannot begin a topic's name; use letters, digits, '.', '_' and '-'"
             );
-            faults.push(Fault { key: "bus.kafka.topic_prefix", problem });
+            faults.push(Fault { key: "bus.kafka.topic_prefix".into(), problem });
         }
         faults
     }
@@ -137,7 +141,7 @@ impl Default for ShutdownConfig {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// Such as `http.listen`.
-    pub(crate) key: &'static str,
+    pub(crate) key: Cow<'static, str>,
     /// What is wrong, and the fix.
     pub(crate) problem: String,
 }
@@ -146,7 +150,10 @@ impl Config {
     /// Every value that reads well but cannot work.
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = self.out_of_range();
-        let mut fault = |key: &'static str, problem: String| faults.push(Fault { key, problem });
+        faults.extend(self.listening_twice());
+        faults.extend(self.policy_faults());
+        faults.extend(self.bus.faults());
+        let mut fault = |key: &'static str, problem: String| faults.push(Fault { key: key.into(), problem });
         if self.data.directory.as_os_str().is_empty() {
             fault("data.directory", "is empty; name a directory".to_owned());
         }
@@ -163,11 +170,6 @@ impl Config {
             let problem = format!("'{host}' is no host of a SIP URI; write it as sip.example.com:5060");
             fault("http.public_sip_host", problem);
         }
-        faults.extend(self.bus.faults());
-        let mut fault = |key: &'static str, problem: String| faults.push(Fault { key, problem });
-        if let Err(error) = self.sip.check() {
-            fault(sip_key(&error), format!("cannot be used: {error}"));
-        }
         // A lone word that is no level would be taken for the name of a module, and silence everything else.
         let levels = ["error", "warn", "info", "debug", "trace", "off"];
         let is_lone_word = !self.log.level.contains(['=', ',', '[']);
@@ -176,6 +178,52 @@ impl Config {
             let problem =
                 format!("is not a log level ({}); write error, warn, info, debug or trace", self.log.level);
             fault("log.level", problem);
+        }
+        let sip = self.sip.problems();
+        faults.extend(
+            sip.iter()
+                .map(|error| Fault { key: sip_key(error), problem: format!("cannot be used: {error}") }),
+        );
+        faults
+    }
+
+    /// Addresses of the API that something else of ours listens on, too. Port 0 is another one each time.
+    fn listening_twice(&self) -> Vec<Fault> {
+        let parsed = |text: &String| text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
+        let listen: Vec<SocketAddr> = self.http.listen.iter().filter_map(parsed).collect();
+        let is_sip = |address: &SocketAddr| {
+            let own = Peer { transport: Transport::Tcp, address: *address };
+            self.sip.listen.contains(&ListenAddress(own))
+        };
+        let twice = listen.iter().enumerate().filter_map(|(index, address)| {
+            let problem = match () {
+                () if listen[..index].contains(address) => "twice; name it once",
+                () if is_sip(address) => "which sip.listen has for TCP, too; take another port",
+                () => return None,
+            };
+            Some(Fault { key: "http.listen".into(), problem: format!("has {address} {problem}") })
+        });
+        twice.collect()
+    }
+
+    /// What the policy asks that cannot be.
+    fn policy_faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut fault = |key: &'static str, problem| faults.push(Fault { key: key.into(), problem });
+        let Policy { reservation_ms, reservation_ms_max, screening, .. } = &self.policy;
+        if reservation_ms > reservation_ms_max {
+            let problem = format!(
+                "is {reservation_ms}, above policy.reservation_ms_max; give at most {reservation_ms_max}"
+            );
+            fault("policy.reservation_ms", problem);
+        }
+        let places = AreaCodes::shipped().expect("the shipped area codes can be read");
+        for state in
+            screening.emergency_states.iter().filter(|state| places.zones_of_state(**state).is_empty())
+        {
+            let problem =
+                format!("has {state}, which is no state, territory or province; write one such as LA");
+            fault("policy.screening.emergency_states", problem);
         }
         faults
     }
@@ -215,18 +263,24 @@ impl Config {
         outside
             .map(|(key, value, least, most)| {
                 let bound = if value < least { format!("below {least}") } else { format!("above {most}") };
-                Fault { key, problem: format!("is {value}, {bound}; give a value within its bounds") }
+                Fault {
+                    key: key.into(),
+                    problem: format!("is {value}, {bound}; give a value within its bounds"),
+                }
             })
             .collect()
     }
 }
 
 /// The key that an error of the SIP settings is about.
-fn sip_key(error: &SipConfigError) -> &'static str {
+fn sip_key(error: &SipConfigError) -> Cow<'static, str> {
     match error {
-        SipConfigError::NothingToListenOn | SipConfigError::AdvertisedIpMissing(_) => "sip.listen",
-        SipConfigError::NoBidderStatus(_) => "sip.no_bidder_status",
-        SipConfigError::TrunkNameTwice(_) | SipConfigError::TrunkWithoutSources(_) => "sip.trunks",
-        SipConfigError::Zero(_) => "sip",
+        SipConfigError::NothingToListenOn
+        | SipConfigError::AdvertisedIpMissing(_)
+        | SipConfigError::ListenTwice(_) => "sip.listen".into(),
+        SipConfigError::NoBidderStatus(_) => "sip.no_bidder_status".into(),
+        SipConfigError::TrunkNameTwice(_) | SipConfigError::TrunkWithoutSources(_) => "sip.trunks".into(),
+        SipConfigError::SessionTooShort { .. } => "sip.session_expires_s".into(),
+        SipConfigError::Zero(name) => format!("sip.{name}").into(),
     }
 }

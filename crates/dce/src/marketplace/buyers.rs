@@ -9,7 +9,7 @@ use exchange::bid::criteria::{TagRule, TagTest};
 use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
 use exchange::effect::Command;
 use exchange::id::{AccountId, BidProfileId};
-use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::money::Micros;
 use exchange::schedule::{Day, MinuteOfDay, OpenHours, Schedule};
 use exchange::tracking_number::CallOrigin;
 use std::collections::BTreeSet;
@@ -85,15 +85,13 @@ fn account(index: u32, vertical: &Vertical, region: &Region, layout: &Layout, dr
         _ => AccountStatus::Active,
     };
     let credit_limit_micros = if draw.one_in(6) { draw.amount((500, 5_000)) } else { Micros::ZERO };
+    let id = AccountId(draw.id(layout.opened_at));
+    let name = format!("{} {} {}", NAMES[index as usize % NAMES.len()], region.name, vertical.trade);
     Account {
-        id: AccountId(draw.id(layout.opened_at)),
-        kind: AccountKind::Buyer,
-        name: format!("{} {} {}", NAMES[index as usize % NAMES.len()], region.name, vertical.trade),
         status,
         time_zone: zone(region.time_zone),
-        currency: Currency::USD,
         credit_limit_micros,
-        opened_at: layout.opened_at,
+        ..Account::new(id, AccountKind::Buyer, name, layout.opened_at)
     }
 }
 

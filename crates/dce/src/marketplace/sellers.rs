@@ -4,7 +4,6 @@ use super::verticals::{Vertical, nth_of_hundred};
 use super::{Draw, Layout, fictional_number, zone};
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::id::AccountId;
-use exchange::ledger::money::{Currency, Micros};
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,16 +56,12 @@ pub(super) fn make(layout: &Layout, draw: &mut Draw) -> (Vec<Account>, Vec<Track
 fn account(index: u32, layout: &Layout, draw: &mut Draw) -> Account {
     let (name, kind) =
         (NAMES[index as usize % NAMES.len()], KINDS[index as usize / NAMES.len() % KINDS.len()]);
+    let id = AccountId(draw.id(layout.opened_at));
     Account {
-        id: AccountId(draw.id(layout.opened_at)),
-        kind: AccountKind::Seller,
-        name: format!("{name} {kind}"),
         // One in fifty has been stopped, and his callers are turned away.
         status: if index % 50 == 33 { AccountStatus::Suspended } else { AccountStatus::Active },
         time_zone: zone("America/New_York"),
-        currency: Currency::USD,
-        credit_limit_micros: Micros::ZERO,
-        opened_at: layout.opened_at,
+        ..Account::new(id, AccountKind::Seller, format!("{name} {kind}"), layout.opened_at)
     }
 }
 

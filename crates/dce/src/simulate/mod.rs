@@ -1,9 +1,16 @@
 //! `dce simulate`: seeded worlds in virtual time. The engine and the signalling are the real ones; network, disk, clock
 //! and people are not.
 
-mod disk;
+mod tally;
 mod market;
+mod people;
+mod sellers;
+mod bidders;
 mod network;
+mod disk;
+mod promises;
+mod auctions;
+mod agenda;
 mod world;
 
 use crate::command_line::Format;
@@ -15,7 +22,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use world::Tally;
+use tally::Tally;
 
 /// Every this many seeds one is played twice: equal seeds must give equal worlds, or a failure could not be replayed.
 const REPLAY_EVERY: u64 = 50;
@@ -127,12 +134,16 @@ impl std::fmt::Display for Simulation {
         for Failure { seed, violations, replay } in &self.failures {
             writeln!(f, "seed {seed}: {}\n    {replay}", violations.join("\n    "))?;
         }
-        let Tally { calls, connected, converted, crashes, packets, packets_lost, writes, virtual_s } =
-            self.tally;
+        let Tally { calls, connected, converted, pings, reserved, redeemed, expired, .. } = self.tally;
+        let Tally { live_asked, live_won, dealt, crashes, refused_disk_full, .. } = self.tally;
+        let Tally { packets, packets_lost, writes, virtual_s, .. } = self.tally;
         writeln!(
             f,
-            "{} worlds in {:.1} s: {calls} calls, {connected} connected, {converted} converted; {packets} packets, \
-             {packets_lost} lost; {writes} units written, {crashes} crashes; {virtual_s} virtual seconds; {} violations",
+            "{} worlds in {:.1} s: {calls} calls, {connected} connected, {converted} converted; \
+             {pings} pings, {reserved} reserved, {redeemed} redeemed, {expired} expired; \
+             {live_asked} live bidders asked, {live_won} won; {dealt} places by deals; \
+             {packets} packets, {packets_lost} lost; {writes} units written, {crashes} crashes, \
+             {refused_disk_full} calls refused by a full disk; {virtual_s} virtual seconds; {} violations",
             self.seeds, self.took_s, self.violations
         )
     }
@@ -147,4 +158,24 @@ fn play(seed: u64, calls: u32, screening: &Arc<Screening>, twice: bool, tally: &
             .push("the same seed gave another world: something does not follow from the seed".to_owned());
     }
     violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn screening() -> Arc<Screening> {
+        Arc::new(Screening::new(Policy::default().screening).expect("the shipped rules are sound"))
+    }
+
+    #[test]
+    fn a_seed_is_a_world() {
+        let screening = screening();
+        let digests: Vec<u64> =
+            (1..=12).map(|seed| world::play(seed, 20, &screening, false).digest).collect();
+        let again: Vec<u64> = (1..=12).map(|seed| world::play(seed, 20, &screening, false).digest).collect();
+        assert_eq!(digests, again);
+        let different: std::collections::BTreeSet<u64> = digests.iter().copied().collect();
+        assert_eq!(different.len(), digests.len(), "different seeds, different worlds");
+    }
 }

@@ -1,28 +1,35 @@
 //! One simulated world: the real engine, the real signalling and scripted endpoints on a bad network, in virtual time,
 //! with crashes. Everything follows from the seed.
 
+use super::agenda::{Agenda, Happening};
 use super::disk::Disk;
-use super::market::{self, CALLED};
+use super::market::{self, NUMBERS};
 use super::network::Network;
+use super::people::{caller_number, caller_plan, target_plan};
+use super::sellers::{self, Sellers};
+use super::tally::Tally;
+use super::{auctions, bidders};
 use engine::{Decided, Owner};
 use exchange::call::{CallState, Outcome};
 use exchange::compliance::screening::Screening;
-use exchange::effect::Command;
+use exchange::effect::{Action, Command, Input, Record};
 use exchange::id::CallId;
-use exchange::phone_number::CallerId;
+use exchange::ledger::money::Micros;
+use exchange::ping::PingRequest;
 use exchange::policy::Policy;
 use exchange::time::Timestamp;
 use fastrand::Rng;
-use std::cmp::Reverse;
+use infra::store::UnitOfWork;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use telephony::config::SipConfig;
-use telephony::endpoint::{self, CallEnd, CallReport, CallSpec, CallerPlan, Endpoint, TargetPlan};
+use telephony::endpoint::{self, CallEnd, CallReport, CallSpec, Endpoint};
 use telephony::peer::Peer;
 use telephony::stack::{self, Stack};
+use uuid::Uuid;
 
 /// 2026-07-01T17:00:00Z.
 const START: Timestamp = Timestamp(1_782_925_200_000_000);
@@ -40,48 +47,6 @@ pub(super) struct Verdict {
     pub(super) digest: u64,
 }
 
-/// What happened, for the summary.
-#[derive(Debug, Default, Clone, Copy, serde::Serialize)]
-pub(super) struct Tally {
-    pub(super) calls: u64,
-    pub(super) connected: u64,
-    pub(super) converted: u64,
-    pub(super) crashes: u64,
-    pub(super) packets: u64,
-    pub(super) packets_lost: u64,
-    pub(super) writes: u64,
-    pub(super) virtual_s: u64,
-}
-
-impl Tally {
-    pub(super) fn add(&mut self, other: &Self) {
-        self.calls += other.calls;
-        self.connected += other.connected;
-        self.converted += other.converted;
-        self.crashes += other.crashes;
-        self.packets += other.packets;
-        self.packets_lost += other.packets_lost;
-        self.writes += other.writes;
-        self.virtual_s += other.virtual_s;
-    }
-}
-
-/// Something that will happen.
-enum Happening {
-    Packet {
-        from: SocketAddr,
-        to: SocketAddr,
-        bytes: Vec<u8>,
-    },
-    Call(CallSpec),
-    Command(Command),
-    /// The disk finishes writing what had been handed to it, in the life of the exchange that handed it over.
-    Commit {
-        life: u64,
-    },
-    Restart,
-}
-
 /// The process that crashes: engine and signalling, and units handed to the disk but not yet on it.
 struct Process {
     owner: Owner,
@@ -93,14 +58,16 @@ struct Process {
 pub(super) struct World {
     rng: Rng,
     now: Timestamp,
-    order: u64,
-    agenda: BinaryHeap<Reverse<Scheduled>>,
+    agenda: Agenda,
     network: Network,
     disk: Disk,
     process: Option<Process>,
     life: u64,
     crash_at_writes: Vec<u64>,
     commit_us_max: u64,
+    /// From when and until when the disk takes nothing.
+    disk_full: Option<(Timestamp, Timestamp)>,
+    sellers: Sellers,
     carrier: Endpoint,
     targets: Endpoint,
     addresses: Addresses,
@@ -119,29 +86,6 @@ struct Addresses {
     exchange: SocketAddr,
     carrier: SocketAddr,
     targets: SocketAddr,
-}
-
-struct Scheduled {
-    at: Timestamp,
-    order: u64,
-    what: Happening,
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-impl Eq for Scheduled {}
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
 }
 
 /// Plays one seed to its end.
@@ -179,11 +123,15 @@ impl World {
             network: Network::draw(&mut rng),
             crash_at_writes: (0..crashes).map(|_| rng.u64(1..=u64::from(calls) * 4)).collect(),
             commit_us_max: [200, 5_000, 400_000][rng.usize(..3)],
+            disk_full: (rng.u8(..8) == 0).then(|| {
+                let from = START.plus_ms(rng.u64(..60_000));
+                (from, from.plus_ms(rng.u64(1..40_000)))
+            }),
+            sellers: Sellers::default(),
             carrier: Endpoint::caller(addresses.carrier, rng.u64(..)),
             targets: Endpoint::new(addresses.targets, rng.u64(..), target_plans),
             now: START,
-            order: 0,
-            agenda: BinaryHeap::new(),
+            agenda: Agenda::default(),
             disk: Disk::default(),
             process: None,
             life: 0,
@@ -192,7 +140,7 @@ impl World {
             answered_callers: BTreeMap::new(),
             targets_vanished: 0,
             digest: DefaultHasher::new(),
-            tally: Tally { calls: u64::from(calls), ..Tally::default() },
+            tally: Tally::default(),
             violations: Vec::new(),
             trace: false,
             rng,
@@ -211,52 +159,63 @@ impl World {
         self.commit();
     }
 
-    /// Thousands of calls a second, in one burst or a few, and changes of the marketplace among them.
+    /// Thousands of calls a second, in one burst or a few, some of them pinged for first, and changes of the marketplace among
+    /// them.
     fn plan_calls(&mut self, calls: u32) {
         let spread_ms = [20, 200, 5_000, 60_000][self.rng.usize(..4)];
         for index in 0..calls {
             let at = self.now.plus_ms(self.rng.u64(..spread_ms));
             let caller = if self.rng.u8(..12) == 0 { 0 } else { index };
-            let spec = CallSpec {
-                to: self.addresses.exchange,
-                called: if self.rng.u8(..30) == 0 { "+18005559999" } else { CALLED }.to_owned(),
-                caller: caller_number(caller),
-                stated_state: None,
-                late_offer: self.rng.u8(..8) == 0,
-                then: caller_plan(&mut self.rng),
-            };
-            self.schedule(at, Happening::Call(spec));
-        }
-        for _ in 0..self.rng.u32(..6) {
-            let at = self.now.plus_ms(self.rng.u64(..spread_ms));
-            let command = if self.rng.bool() {
-                market::toggle(&mut self.rng)
+            let called = if self.rng.u8(..30) == 0 { "+18005559999" } else { NUMBERS[self.rng.usize(..2)] };
+            if self.rng.u8(..3) == 0 {
+                self.plan_lead(at, caller, called);
             } else {
-                let buyer = self.rng.u64(..2);
-                market::deposit(buyer, &mut self.rng)
-            };
-            self.schedule(at, Happening::Command(command));
+                self.plan_call(at, caller, called);
+            }
+        }
+        for _ in 0..self.rng.u32(..10) {
+            let at = self.now.plus_ms(self.rng.u64(..spread_ms));
+            let command = market::change(&mut self.rng);
+            self.agenda.put(at, Happening::Command(command));
         }
     }
 
-    fn schedule(&mut self, at: Timestamp, what: Happening) {
-        self.order += 1;
-        self.agenda.push(Reverse(Scheduled { at, order: self.order, what }));
+    fn plan_call(&mut self, at: Timestamp, caller: u32, called: &str) {
+        let spec = CallSpec {
+            to: self.addresses.exchange,
+            called: called.to_owned(),
+            caller: caller_number(caller),
+            stated_state: None,
+            late_offer: self.rng.u8(..8) == 0,
+            then: caller_plan(&mut self.rng),
+        };
+        self.tally.calls += 1;
+        self.agenda.put(at, Happening::Call(spec));
+    }
+
+    fn plan_lead(&mut self, at: Timestamp, caller: u32, called: &str) {
+        let lead = sellers::lead(caller, called, &mut self.rng);
+        for after_ms in lead.pings_after_ms {
+            let id = CallId(Uuid::from_u128(self.rng.u128(..)));
+            let request = lead.request.clone();
+            self.agenda.put(at.plus_ms(after_ms), Happening::Ping { id, request });
+        }
+        for after_ms in lead.calls_after_ms {
+            self.plan_call(at.plus_ms(after_ms), caller, called);
+        }
     }
 
     fn next_moment(&self) -> Option<Timestamp> {
         let process =
             self.process.iter().flat_map(|process| [process.stack.next_deadline(), process.owner.next_due()]);
         let endpoints = [self.carrier.next_deadline(), self.targets.next_deadline()];
-        let agenda = self.agenda.peek().map(|Reverse(scheduled)| scheduled.at);
-        process.chain(endpoints).flatten().chain(agenda).min()
+        process.chain(endpoints).flatten().chain(self.agenda.next()).min()
     }
 
     /// Everything that is due now.
     fn turn(&mut self) {
-        while self.agenda.peek().is_some_and(|Reverse(scheduled)| scheduled.at <= self.now) {
-            let Some(Reverse(scheduled)) = self.agenda.pop() else { break };
-            self.happen(scheduled.what);
+        while let Some(what) = self.agenda.take_due(self.now) {
+            self.happen(what);
             self.pump();
         }
         self.carrier.tick(self.now);
@@ -292,8 +251,14 @@ impl World {
                     self.violations.push("the carrier's table is full".to_owned());
                 }
             }
+            Happening::Ping { id, request } => self.ping(id, request),
+            // Comes to the next life of the exchange as well: nobody there has asked.
+            Happening::Answer { call, answer } => self.input(call, Input::BidAnswered(answer)),
             Happening::Command(command) => self.command(command),
-            Happening::Commit { life } if life == self.life => self.commit(),
+            Happening::Commit { life } if life == self.life => match self.disk_full_until() {
+                Some(until) => self.agenda.put(until, Happening::Commit { life }),
+                None => self.commit(),
+            },
             Happening::Commit { .. } => {}
             Happening::Restart => self.start_process(),
         }
@@ -307,11 +272,44 @@ impl World {
         }
     }
 
-    fn input(&mut self, call: CallId, input: exchange::effect::Input) {
+    /// A seller's request: refused while the process is down or the disk full, as the API would.
+    fn ping(&mut self, id: CallId, request: PingRequest) {
+        if self.process.is_some() && self.disk_full_until().is_none() {
+            self.sellers.asked(id);
+            self.input(id, Input::Pinged(request));
+        }
+    }
+
+    /// Until when the disk takes nothing, if it is full now.
+    fn disk_full_until(&self) -> Option<Timestamp> {
+        self.disk_full.filter(|(from, until)| (*from..*until).contains(&self.now)).map(|(_, until)| until)
+    }
+
+    fn input(&mut self, call: CallId, input: Input) {
+        let is_full = self.disk_full_until().is_some();
         let Some(process) = &mut self.process else { return };
+        if is_full && matches!(input, Input::Arrived(_)) {
+            self.tally.refused_disk_full += 1;
+            return process.stack.refuse(call, self.now);
+        }
         match process.owner.call(call, input, self.now) {
-            Ok(decided) => self.hand_to_disk(Some(call), decided),
+            Ok(mut decided) => {
+                self.violations.extend(auctions::untold(&decided));
+                self.ask_live_bidders(call, &mut decided.actions);
+                self.hand_to_disk(Some(call), decided);
+            }
             Err(illegal) => self.violations.push(format!("illegal input: {illegal}")),
+        }
+    }
+
+    /// Questions to live bidders do not wait for the disk.
+    fn ask_live_bidders(&mut self, call: CallId, actions: &mut Vec<Action>) {
+        for question in actions.extract_if(.., |action| matches!(action, Action::RequestBid(_))) {
+            let Action::RequestBid(request) = question else { continue };
+            self.tally.live_asked += 1;
+            for (after_ms, answer) in bidders::answers(&request, &mut self.rng) {
+                self.agenda.put(self.now.plus_ms(after_ms), Happening::Answer { call, answer });
+            }
         }
     }
 
@@ -322,7 +320,7 @@ impl World {
         if !process.is_writing {
             process.is_writing = true;
             let (life, at) = (self.life, self.now + std::time::Duration::from_micros(delay_us));
-            self.schedule(at, Happening::Commit { life });
+            self.agenda.put(at, Happening::Commit { life });
         }
     }
 
@@ -335,9 +333,41 @@ impl World {
             if self.write(&decided.unit) {
                 return self.crash();
             }
-            let Some(process) = &mut self.process else { return };
+            self.plan_reports(&decided.unit);
             if let Some(call) = call {
-                for action in &decided.actions {
+                decided.actions.iter().for_each(|action| self.act(call, action));
+            }
+        }
+    }
+
+    /// Buyers who pay a share of their revenue report most of it: in time, late, or twice.
+    fn plan_reports(&mut self, unit: &UnitOfWork) {
+        let calls = unit.records.iter().filter_map(|record| match record {
+            Record::Call(call) => Some(call.as_ref()),
+            _ => None,
+        });
+        for awaited in
+            calls.filter_map(|call| call.awaited_revenue().map(|awaited| (call.id, awaited.attempt.buyer)))
+        {
+            let (call, buyer) = awaited;
+            let revenue_micros = Micros(self.rng.i64(0..300_000_000));
+            for _ in 0..self.rng.u8(..3) {
+                let report = Command::ReportRevenue { call, buyer, revenue_micros, reference: None };
+                self.agenda.put(self.now.plus_ms(self.rng.u64(..4_000_000)), Happening::Command(report));
+            }
+        }
+    }
+
+    /// What a unit led to, once it is on disk.
+    fn act(&mut self, call: CallId, action: &Action) {
+        match action {
+            Action::AnswerPing(answer) => {
+                format!("{answer:?}").hash(&mut self.digest);
+                self.violations.extend(self.sellers.answered(call, answer, &self.disk.snapshot));
+            }
+            Action::NotifyBidder(notice) => format!("{notice:?}").hash(&mut self.digest),
+            action => {
+                if let Some(process) = &mut self.process {
                     process.stack.act(call, action, self.now);
                 }
             }
@@ -345,7 +375,7 @@ impl World {
     }
 
     /// Writes one unit; whether the process crashes right after it.
-    fn write(&mut self, unit: &infra::store::UnitOfWork) -> bool {
+    fn write(&mut self, unit: &UnitOfWork) -> bool {
         format!("{unit:?}").hash(&mut self.digest);
         let before = self.disk.writes;
         self.disk.write(unit, self.now);
@@ -357,7 +387,7 @@ impl World {
         self.process = None;
         self.life += 1;
         let down_ms = self.rng.u64(1..20_000);
-        self.schedule(self.now.plus_ms(down_ms), Happening::Restart);
+        self.agenda.put(self.now.plus_ms(down_ms), Happening::Restart);
     }
 
     /// Starts the process from what is on disk.
@@ -415,7 +445,7 @@ impl World {
         let arrivals: Vec<Timestamp> = self.network.arrivals(self.now, &mut self.rng).collect();
         self.tally.packets_lost += u64::from(arrivals.is_empty());
         for at in arrivals {
-            self.schedule(at, Happening::Packet { from, to, bytes: bytes.clone() });
+            self.agenda.put(at, Happening::Packet { from, to, bytes: bytes.clone() });
         }
     }
 
@@ -446,9 +476,10 @@ impl World {
         let resting = |process: &Process| {
             process.waiting.is_empty()
                 && process.owner.book().calls().len() == 0
+                && process.owner.book().awaiting_revenue().len() == 0
                 && process.stack.live_calls() == 0
         };
-        self.agenda.is_empty()
+        self.agenda.next().is_none()
             && self.carrier.calls_open() == 0
             && self.targets.calls_open() == 0
             && self.process.as_ref().is_some_and(resting)
@@ -477,11 +508,21 @@ impl World {
             violations.push(format!("{answered} callers were connected, the disk knows of {connected}"));
         }
         violations.extend(self.unexplained_silence());
+        let unanswered = self.sellers.unanswered();
+        if self.tally.crashes == 0 && unanswered > 0 {
+            violations.push(format!("{unanswered} pings were never answered, and nothing crashed"));
+        }
         let converted = self.disk.ended.values().filter(|call| {
             matches!(&call.state, CallState::Ended { outcome: Outcome::Converted { .. }, .. })
         });
         self.tally.converted = converted.count() as u64;
         self.tally.connected = connected;
+        self.tally.pings = self.sellers.pings();
+        self.tally.reserved = self.sellers.reserved;
+        self.tally.redeemed = self.disk.promises.redeemed();
+        self.tally.expired = self.disk.promises.expired;
+        self.tally.live_won = self.disk.auctions.live_won;
+        self.tally.dealt = self.disk.auctions.dealt;
         self.tally.writes = self.disk.writes;
         self.tally.virtual_s = self.now.ms_since(START) / 1_000;
         Verdict { violations, tally: self.tally, digest: self.digest.finish() }
@@ -506,37 +547,4 @@ fn sip_config(addresses: Addresses) -> SipConfig {
         "session_expires_s": 90,
     });
     serde_json::from_value(json).expect("a valid configuration")
-}
-
-fn caller_number(index: u32) -> String {
-    let number = format!("+1212{:07}", 2_000_000 + index);
-    debug_assert!(matches!(CallerId::from_user_part(&number), CallerId::Number(_)));
-    number
-}
-
-fn caller_plan(rng: &mut Rng) -> CallerPlan {
-    match rng.u8(..10) {
-        0 => CallerPlan::CancelAfter { ms: rng.u64(..30_000) },
-        1 => CallerPlan::Vanish { after_ms: rng.u64(..60_000) },
-        2 => CallerPlan::HoldThenTalk {
-            before_ms: rng.u64(..5_000),
-            hold_ms: rng.u64(..5_000),
-            after_ms: rng.u64(..60_000),
-        },
-        _ => CallerPlan::TalkFor { ms: rng.u64(..300_000) },
-    }
-}
-
-fn target_plan(rng: &mut Rng) -> TargetPlan {
-    let ring_ms = rng.u64(..15_000);
-    let talk_ms = rng.bool().then(|| rng.u64(..200_000));
-    match rng.u8(..12) {
-        0 | 1 => TargetPlan::Busy,
-        2 => TargetPlan::Reject { status: [403, 404, 480, 500, 503, 603][rng.usize(..6)] },
-        3 => TargetPlan::RingForever,
-        4 => TargetPlan::Silent,
-        5 => TargetPlan::Vanish { ring_ms, after_ms: rng.u64(..60_000) },
-        6 => TargetPlan::EarlyMediaThenAnswer { ring_ms, talk_ms },
-        _ => TargetPlan::AnswerAfter { ring_ms, talk_ms },
-    }
 }

@@ -113,6 +113,37 @@ no_bidder_status = 404
 }
 
 #[test]
+fn settings_that_cannot_work_are_refused_with_their_key() {
+    let cases = [
+        ("sip.session_expires_s=89", "sip.session_expires_s cannot be used: session_expires_s is 89, below"),
+        (
+            "sip.min_session_expires_s=3600",
+            "sip.session_expires_s cannot be used: session_expires_s is 1800, below",
+        ),
+        (
+            "sip.max_live_calls=0",
+            "sip.max_live_calls cannot be used: max_live_calls is 0; it must be at least 1",
+        ),
+        ("sip.max_calls_in_setup=0", "sip.max_calls_in_setup cannot be used"),
+        ("sip.listen=udp://127.0.0.1:5060,udp://127.0.0.1:5060", "sip.listen cannot be used: listen has udp"),
+        ("http.listen=127.0.0.1:8080,127.0.0.1:8080", "http.listen has 127.0.0.1:8080 twice; name it once"),
+        ("http.listen=127.0.0.1:5061", "http.listen has 127.0.0.1:5061 which sip.listen has for TCP, too"),
+        (
+            "policy.screening.emergency_states=LA,ZZ",
+            "policy.screening.emergency_states has ZZ, which is no state",
+        ),
+        ("policy.reservation_ms=130000", "policy.reservation_ms is 130000, above policy.reservation_ms_max"),
+    ];
+    for (setting, says) in cases {
+        let tcp = "sip.listen=udp://127.0.0.1:5061,tcp://127.0.0.1:5061";
+        let checked = run(&directory(), &["config", "check", "--set", tcp, "--set", setting]);
+        assert_eq!(checked.code, Some(2), "{setting}: {checked:?}");
+        assert!(checked.stderr.contains(&format!(": {says}")), "{setting}: {}", checked.stderr);
+        assert_eq!(checked.stderr.lines().count(), 1, "{setting}: {}", checked.stderr);
+    }
+}
+
+#[test]
 fn a_file_that_is_not_there_or_not_toml_is_one_line() {
     let directory = directory();
     std::fs::write(directory.path().join("bad.toml"), "[http]\nlisten = [\n").expect("writable");

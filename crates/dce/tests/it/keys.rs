@@ -1,6 +1,7 @@
 //! `dce key` and `dce verify`, on a data directory without a server.
 
-use crate::binary::{directory, run};
+use crate::binary::{Ran, dce, directory, run};
+use std::process::Stdio;
 
 #[test]
 fn a_key_is_made_listed_and_revoked() {
@@ -22,6 +23,22 @@ fn a_key_is_made_listed_and_revoked() {
     let keys = run(&directory, &["key", "list", "--format", "json"]).stdout;
     let keys: serde_json::Value = serde_json::from_str(&keys).expect("JSON");
     assert!(keys["keys"][0]["revoked_at"].is_i64(), "{keys}");
+}
+
+#[test]
+fn a_key_that_cannot_be_printed_is_not_made() {
+    let directory = directory();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let (reader, gone) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    for stdout in [Stdio::from(full), Stdio::from(gone)] {
+        let mut command = dce(&directory, &["key", "create", "--name", "lost", "--role", "admin"]);
+        let ran = Ran::from(command.stdout(stdout).stderr(Stdio::piped()).output().expect("the binary runs"));
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        assert!(ran.stderr.starts_with("dce: stdout: "), "{}", ran.stderr);
+    }
+    let keys = run(&directory, &["key", "list", "--format", "json"]).stdout;
+    assert_eq!(keys.trim(), r#"{"keys":[]}"#);
 }
 
 #[test]

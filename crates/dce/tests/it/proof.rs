@@ -23,7 +23,8 @@ fn simulated_worlds_keep_every_promise() {
     let worlds = figures(&["simulate", "--seeds", "200", "--calls", "25", "--format", "json"]);
     assert_eq!(worlds["violations"], 0, "{worlds}");
     // Worlds in which nothing goes wrong would prove nothing.
-    positive(&worlds, &["connected", "converted", "crashes", "packets_lost", "writes"]);
+    positive(&worlds, &["connected", "converted", "crashes", "packets_lost", "writes", "refused_disk_full"]);
+    positive(&worlds, &["pings", "reserved", "redeemed", "expired", "live_asked", "live_won", "dealt"]);
 }
 
 #[test]

@@ -27,6 +27,29 @@ fn a_wrong_command_line_exits_with_2() {
 }
 
 #[test]
+fn settings_are_offered_only_where_they_count() {
+    let reads: [(&[&str], bool); 9] = [
+        (&["serve"], true),
+        (&["verify"], true),
+        (&["replay"], true),
+        (&["key", "create"], true),
+        (&["config", "check"], true),
+        (&["config", "example"], false),
+        (&["demo"], false),
+        (&["simulate"], false),
+        (&["bench", "settle"], false),
+    ];
+    for (command, takes_settings) in reads {
+        let help = run(&directory(), &[command, &["--help"]].concat());
+        let offered = ["--config <FILE>", "--data <DIRECTORY>", "--set <SECTION.KEY=VALUE>"];
+        for flag in offered {
+            assert_eq!(help.stdout.contains(flag), takes_settings, "{command:?} {flag}");
+        }
+    }
+    assert_eq!(run(&directory(), &["demo", "--set", "log.level=debug"]).code, Some(2));
+}
+
+#[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let script = run(&directory(), &["completions", shell]);

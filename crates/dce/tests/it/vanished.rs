@@ -6,8 +6,12 @@ use crate::sipp::{caller, target};
 use serde_json::{Value, json};
 
 /// Sessions of two seconds: a peer is given up after at most that long.
-const SHORT_SESSIONS: Setup<'_> =
-    Setup { sip: "session_expires_s = 2\nt1_ms = 100", data: "", http: "", trunks: None };
+const SHORT_SESSIONS: Setup<'_> = Setup {
+    sip: "session_expires_s = 2\nmin_session_expires_s = 1\nt1_ms = 100",
+    data: "",
+    http: "",
+    trunks: None,
+};
 
 /// The call converted, ended because a peer was lost, and was charged once.
 fn assert_billed_to_the_end(exchange: Exchange) {

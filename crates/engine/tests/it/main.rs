@@ -1,23 +1,25 @@
 //! The engine over a real store: what is decided is written, and comes back after a restart.
 
 use engine::{CommandError, Engine, EngineConfig, EngineThread, LiveBidders, Owner, Recovery};
-use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::account::{Account, AccountKind};
 use exchange::bid::{BidProfile, Destination, Price};
 use exchange::call::{Arrival, CallState, Outcome, Stated};
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Command, Input};
 use exchange::id::{AccountId, BidProfileId, CallId};
-use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::LedgerAccount;
 use exchange::phone_number::CallerId;
+use exchange::ping::{PingAnswer, PingRequest};
 use exchange::policy::Policy;
-use exchange::schedule::ZoneName;
+use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
-use infra::store::{Store, StoreOptions};
+use infra::store::{Store, StoreOptions, UnitOfWork};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use uuid::Uuid;
 
@@ -41,17 +43,9 @@ fn start(directory: &Path) -> Exchange {
     Exchange { store, engine, thread, actions }
 }
 
-async fn load_market(engine: &Engine) {
-    let account = |id, kind| Account {
-        id,
-        kind,
-        name: "Acme".to_owned(),
-        status: AccountStatus::Active,
-        time_zone: ZoneName::default(),
-        currency: Currency::USD,
-        credit_limit_micros: Micros::ZERO,
-        opened_at: Timestamp(1),
-    };
+/// One buyer with money for one call, one seller with a number, one bid.
+fn market() -> [Command; 5] {
+    let account = |id, kind| Account::new(id, kind, "Acme", Timestamp(1));
     let number = TrackingNumber {
         number: "+18005550100".parse().expect("a number"),
         seller: SELLER,
@@ -70,24 +64,46 @@ async fn load_market(engine: &Engine) {
         max_call_s: Some(60),
         ..BidProfile::new(BidProfileId(Uuid::from_u128(3)), BUYER, "roofing", price, destination)
     };
-    for command in [
+    [
         Command::OpenAccount { account: account(BUYER, AccountKind::Buyer) },
         Command::OpenAccount { account: account(SELLER, AccountKind::Seller) },
         Command::PutTrackingNumber { number },
         Command::PutBidProfile { bid: Box::new(bid) },
         Command::Deposit { account: BUYER, amount_micros: Micros::units(50), reference: "wire".to_owned() },
-    ] {
+    ]
+}
+
+async fn load_market(engine: &Engine) {
+    for command in market() {
         engine.command(command).await.expect("a valid command");
     }
 }
 
-fn arrival() -> Input {
-    Input::Arrived(Arrival {
+fn the_call() -> Arrival {
+    Arrival {
         called: "+18005550100".parse().expect("a number"),
         caller: CallerId::from_user_part("+12125550101"),
         trunk: "carrier".to_owned(),
         stated: Stated::default(),
-    })
+    }
+}
+
+fn arrival() -> Input {
+    Input::Arrived(the_call())
+}
+
+fn ping(expires_in_ms: u64) -> PingRequest {
+    PingRequest { arrival: the_call(), expires_in_ms: Some(expires_in_ms) }
+}
+
+/// What a crash would leave of an exchange's directory: the files as they are now.
+fn copy_of(directory: &Path) -> TempDir {
+    let copy = tempfile::tempdir().expect("a directory");
+    for file in std::fs::read_dir(directory).expect("readable") {
+        let file = file.expect("readable");
+        std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("copied");
+    }
+    copy
 }
 
 async fn next_action(exchange: &mut Exchange) -> Action {
@@ -136,17 +152,12 @@ async fn a_target_that_rings_out_is_cancelled_by_the_timer() {
 #[tokio::test]
 async fn a_call_open_at_a_crash_is_closed_at_the_next_start() {
     let directory = tempfile::tempdir().expect("a directory");
-    let copy = tempfile::tempdir().expect("a directory");
     let mut exchange = start(directory.path());
     load_market(&exchange.engine).await;
     let call = CallId(Uuid::from_u128(7));
     exchange.engine.call(call, arrival()).expect("room");
     next_action(&mut exchange).await;
-    // What a crash would leave: the files as they are now.
-    for file in std::fs::read_dir(directory.path()).expect("readable") {
-        let file = file.expect("readable");
-        std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("copied");
-    }
+    let copy = copy_of(directory.path());
     exchange.thread.stop();
 
     let restarted = start(copy.path());
@@ -158,6 +169,74 @@ async fn a_call_open_at_a_crash_is_closed_at_the_next_start() {
     drop(restarted.store);
     let books = Store::open_read_only(copy.path()).expect("the books").verify().expect("an audit");
     assert_eq!(books.violations, Vec::<String>::new());
+}
+
+/// Its call comes to the exchange that was started again, and takes what the ping had reserved: the buyer has money for one call.
+async fn redeem(directory: &Path, ping: CallId) {
+    let mut restarted = start(directory);
+    let status = restarted.engine.status();
+    assert_eq!((status.live_calls, status.pings), (0, 1));
+    let call = CallId(Uuid::from_u128(8));
+    restarted.engine.call(call, arrival()).expect("room");
+    assert!(matches!(next_action(&mut restarted).await, Action::RingTarget { attempt: 1, .. }));
+    restarted.thread.stop();
+    let reader = restarted.store.reader();
+    let redeemed = reader.call(ping).expect("readable").expect("the ping");
+    let by_the_call = |outcome: &Outcome| *outcome == Outcome::Redeemed { by: call };
+    assert!(
+        matches!(&redeemed.state, CallState::Ended { outcome, .. } if by_the_call(outcome)),
+        "{redeemed:?}"
+    );
+    let receipt = reader.receipt(call).expect("readable").expect("a receipt");
+    assert_eq!(receipt.auction.expect("an auction").reservation, Some(ping));
+    drop(restarted.store);
+    let books = Store::open_read_only(directory).expect("the books").verify().expect("an audit");
+    assert_eq!((books.violations, books.open_holds), (Vec::new(), 0));
+}
+
+#[tokio::test]
+async fn a_reservation_outlives_a_crash_and_a_shutdown() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let exchange = start(directory.path());
+    load_market(&exchange.engine).await;
+    let asked = CallId(Uuid::from_u128(7));
+    let answer = exchange.engine.ping(asked, ping(120_000)).await.expect("room");
+    assert!(matches!(answer, PingAnswer::Reserved(_)), "{answer:?}");
+    let crashed = copy_of(directory.path());
+    exchange.thread.stop();
+    drop(exchange.store);
+
+    redeem(crashed.path(), asked).await;
+    redeem(directory.path(), asked).await;
+}
+
+#[test]
+fn a_reservation_kept_over_a_restart_runs_out_when_it_was_promised_to() {
+    let screening = Arc::new(Screening::new(Policy::default().screening).expect("the shipped rules"));
+    let recover = |snapshot: &Snapshot, now| {
+        Owner::recover(snapshot.clone(), Policy::default(), Arc::clone(&screening), now)
+    };
+    let mut on_disk = Snapshot::default();
+    let write = |on_disk: &mut Snapshot, unit: UnitOfWork| {
+        unit.records.iter().for_each(|record| on_disk.apply(record));
+    };
+    let start = Timestamp(1_782_925_200_000_000);
+    let mut owner = recover(&on_disk, start).owner;
+    for command in market() {
+        write(&mut on_disk, owner.command(command, start).expect("a valid command"));
+    }
+    let asked = CallId(Uuid::from_u128(7));
+    write(&mut on_disk, owner.call(asked, Input::Pinged(ping(60_000)), start).expect("a new ping").unit);
+    let held = LedgerAccount::Held(BUYER);
+    assert_eq!(on_disk.balances[&held], Micros::units(30));
+
+    let Recovery { mut owner, units } = recover(&on_disk, start.plus_ms(20_000));
+    assert!(units.is_empty(), "nothing was closed: {units:?}");
+    assert_eq!(owner.next_due(), Some(start.plus_ms(60_000)));
+    let expired = owner.due(start.plus_ms(60_000)).expect("its timer");
+    assert_eq!(expired, (asked, Input::ReservationExpired));
+    write(&mut on_disk, owner.call(asked, expired.1, start.plus_ms(60_000)).expect("an open ping").unit);
+    assert_eq!((on_disk.balances[&held], on_disk.open_calls.len()), (Micros::ZERO, 0));
 }
 
 #[tokio::test]

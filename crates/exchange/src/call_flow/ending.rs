@@ -70,11 +70,7 @@ pub(super) fn give_up(
     reason: Option<EndReason>,
     out: &mut Effects,
 ) {
-    if let Some(caller) = call.caller.number()
-        && book.reservations.get(&(call.called, caller)) == Some(&call.id)
-    {
-        book.reservations.remove(&(call.called, caller));
-    }
+    book.forget_ping(&call);
     if let Some(slot) = book.bids.slot(attempt.bid) {
         book.usages.change_record(slot, TrackRecord::abandoned);
     }

@@ -36,8 +36,8 @@ use crate::ping::PingRejection;
 use crate::time::Timestamp;
 use bidding::{Asking, auction, while_bidding};
 use effects::count;
-use ending::{give_up, hang_up, is_early, recover, turn_away};
-use reservation::{ping, redeem};
+use ending::{hang_up, is_early, recover, turn_away};
+use reservation::{Reserved, ping, redeem, while_reserved};
 use ringing::{Ringing, while_ringing};
 
 /// An input that no call can have at this point: a defect of the shell, not of the outside world.
@@ -97,17 +97,16 @@ fn go_on(book: &mut Book, mut call: Call, input: Input, now: Timestamp) -> Vec<E
     match std::mem::replace(&mut call.state, CallState::Received) {
         CallState::Bidding { screening, awaited, answers, reserve_ms } => {
             let asking = Asking { screening, awaited, answers, reserve_ms };
+            let asked = call.is_ping.then(|| call.clone());
             while_bidding(book, call, asking, input, &mut out);
+            if let Some(ping) = asked.filter(|ping| !book.calls.contains_key(&ping.id)) {
+                book.forget_ping(&ping);
+            }
         }
-        CallState::Reserved { attempt, planned, expires_at } => match input {
-            Input::ReservationExpired => {
-                give_up(book, call, &attempt, Outcome::Expired, None, &mut out);
-            }
-            Input::ShutDown | Input::Recovered { .. } => {
-                give_up(book, call, &attempt, Outcome::Interrupted, None, &mut out);
-            }
-            _ => keep(book, call, CallState::Reserved { attempt, planned, expires_at }),
-        },
+        CallState::Reserved { attempt, planned, expires_at } => {
+            let reserved = Reserved { attempt, planned, expires_at };
+            while_reserved(book, call, reserved, input, &mut out);
+        }
         CallState::Ringing { attempt, fallbacks, recoveries } => {
             let ringing = Ringing { attempt, fallbacks, recoveries };
             while_ringing(book, call, ringing, input, &mut out);

@@ -5,18 +5,19 @@ use super::decision::{decide, no_bidder};
 use super::effects::Effects;
 use super::ending::give_up;
 use super::ringing::take;
-use super::screen;
+use super::{keep, screen};
 use crate::auction::matching::Refusal;
 use crate::book::Book;
-use crate::call::{Call, CallState, Outcome, Planned};
+use crate::call::{Attempt, Call, CallState, Outcome, Planned};
 use crate::compliance::verdict::Check;
-use crate::effect::{Action, Effect, Record};
+use crate::effect::{Action, Effect, Input, Record};
 use crate::event::Fact;
 use crate::id::CallId;
 use crate::ping::{PingAnswer, PingRejection, PingRequest, Reservation};
 use crate::time::Timestamp;
 
-/// A seller asks what a call would bring. The same question again is answered with what it won the first time.
+/// A seller asks what a call would bring. The same question again is answered with what it won the first time; while live bidders
+/// are still being asked, nothing is known yet.
 pub(super) fn ping(book: &mut Book, id: CallId, request: PingRequest, now: Timestamp) -> Vec<Effect> {
     let PingRequest { arrival, expires_in_ms } = request;
     let mut out = Effects::of(id, now);
@@ -34,15 +35,22 @@ pub(super) fn ping(book: &mut Book, id: CallId, request: PingRequest, now: Times
         out.decided.extend(first.map(|first| Effect::Act(Action::AnswerPing(Box::new(first)))));
         return out.decided;
     }
+    if book.is_being_decided(&call) {
+        out.answer(PingAnswer::Rejected(PingRejection::BeingDecided));
+        return out.decided;
+    }
     let Some((call, screening)) = screen(book, call, &mut out) else { return out.decided };
     let reserve_ms = expires_in_ms.unwrap_or(book.policy.reservation_ms).min(book.policy.reservation_ms_max);
+    let asked = call.clone();
     auction(book, call, screening, Some(reserve_ms), &mut out);
+    if book.calls.contains_key(&id) {
+        book.note_ping(&asked);
+    }
     out.decided
 }
 
 /// Holds what the ping won until the call comes.
 pub(super) fn reserve(book: &mut Book, call: Call, plan: Vec<Planned>, reserve_ms: u64, out: &mut Effects) {
-    let Some(caller) = call.caller.number() else { return };
     let taken = plan.into_iter().find_map(|planned| {
         let attempt = take(book, &call, &planned, 1, out)?;
         Some((attempt, planned))
@@ -63,8 +71,43 @@ pub(super) fn reserve(book: &mut Book, call: Call, plan: Vec<Planned>, reserve_m
     let answer = reservation(book, &call, false);
     out.decided.extend(answer.map(|answer| Effect::Act(Action::AnswerPing(Box::new(answer)))));
     out.write(Record::Call(Box::new(call.clone())));
-    book.reservations.insert((call.called, caller), call.id);
     book.calls.insert(call.id, call);
+}
+
+/// A ping that won, until its call comes.
+pub(super) struct Reserved {
+    pub(super) attempt: Attempt,
+    pub(super) planned: Planned,
+    pub(super) expires_at: Timestamp,
+}
+
+/// The seller was promised the reservation until it expires: a shutdown or a crash before that leaves it as it is.
+pub(super) fn while_reserved(
+    book: &mut Book,
+    call: Call,
+    reserved: Reserved,
+    input: Input,
+    out: &mut Effects,
+) {
+    let Reserved { attempt, planned, expires_at } = reserved;
+    let remaining_us = expires_at - out.now;
+    match input {
+        Input::ReservationExpired => {
+            give_up(book, call, &attempt, Outcome::Expired, None, out);
+            return;
+        }
+        Input::ShutDown | Input::Recovered { .. } if remaining_us <= 0 => {
+            give_up(book, call, &attempt, Outcome::Expired, None, out);
+            return;
+        }
+        Input::Recovered { .. } => {
+            // The timer went with the process. Rounded up: not a moment before the promise ends.
+            let after_ms = u64::try_from(remaining_us).unwrap_or(0).div_ceil(1_000);
+            out.act(Action::StartReservationTimer { after_ms });
+        }
+        _ => {}
+    }
+    keep(book, call, CallState::Reserved { attempt, planned, expires_at });
 }
 
 /// What the seller is told of a reservation.

@@ -1,7 +1,7 @@
 //! What holds for every auction: between whom it is, who wins it and what the winner pays.
 
 use crate::strategies::{self, SELLER, amount, price, record, word};
-use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::account::{Account, AccountKind};
 use exchange::auction::clear::AuctionType;
 use exchange::auction::contest::{Again, Contest, hold};
 use exchange::auction::receipt::RankedBid;
@@ -13,12 +13,11 @@ use exchange::call_flow;
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Command, Input};
 use exchange::id::{AccountId, BidProfileId, CallId, DealId};
-use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::LedgerAccount;
 use exchange::phone_number::{CallerId, PhoneNumber};
 use exchange::policy::Policy;
 use exchange::routing::Algorithm;
-use exchange::schedule::ZoneName;
 use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use exchange::track_record::TrackRecord;
@@ -60,16 +59,7 @@ struct Scene {
 
 impl Scene {
     fn snapshot(&self) -> Snapshot {
-        let account = |id, kind| Account {
-            id,
-            kind,
-            name: "a trader".to_owned(),
-            status: AccountStatus::Active,
-            time_zone: ZoneName::default(),
-            currency: Currency::USD,
-            credit_limit_micros: Micros::ZERO,
-            opened_at: NOW,
-        };
+        let account = |id, kind| Account::new(id, kind, "a trader", NOW);
         let mut snapshot = Snapshot::default();
         snapshot.accounts.insert(SELLER, account(SELLER, AccountKind::Seller));
         for id in (0..BUYERS).map(buyer) {

@@ -1,6 +1,6 @@
 //! What holds for every marketplace and every order of events, however strange.
 
-use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::account::{Account, AccountKind};
 use exchange::auction::clear::AuctionType;
 use exchange::bid::caps::{CapGroup, Limit, Pacing, Period};
 use exchange::bid::live::{CallerDisclosure, LiveAnswer, LiveBidder, LiveSaid, LiveVia, NoLiveBid};
@@ -11,7 +11,7 @@ use exchange::call_flow;
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Command, Effect, Input, Record};
 use exchange::id::{AccountId, BidProfileId, CallId, CapGroupId};
-use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
 use exchange::phone_number::{CallerId, PhoneNumber};
 use exchange::ping::PingRequest;
@@ -370,14 +370,8 @@ impl World {
             now: START,
         };
         let account = |id, kind, credit| Account {
-            id,
-            kind,
-            name: "a trader".to_owned(),
-            status: AccountStatus::Active,
-            time_zone: ZoneName::default(),
-            currency: Currency::USD,
             credit_limit_micros: Micros(credit),
-            opened_at: START,
+            ..Account::new(id, kind, "a trader", START)
         };
         world.command(Command::OpenAccount { account: account(SELLER, AccountKind::Seller, 0) });
         for index in 0..BUYERS {
@@ -667,8 +661,11 @@ proptest! {
         open.sort_unstable();
         for call in open {
             world.now = world.now.plus_ms(1);
-            let effects = call_flow::step(&mut world.book, call, Input::ShutDown, world.now).expect("an open call");
-            world.record(effects);
+            // A reservation outlives a shutdown.
+            for input in [Input::ShutDown, Input::ReservationExpired] {
+                let effects = call_flow::step(&mut world.book, call, input, world.now).expect("an open call");
+                world.record(effects);
+            }
         }
         world.check();
         prop_assert_eq!(world.book.calls().len(), 0, "every call can be ended");

@@ -22,6 +22,7 @@
 //! at 9.5 caller hangs up 1             | target hangs up 1 | peer lost 1 | max duration 1 attempt 1 | shutdown 1
 //! at 9.5 recover 1 alive 8.0           (the exchange was last known to run at 8.0)
 //! at 60.0 acme earned 200.00 from 1 [sale-7] | revenue closed 1
+//! at 9.5 restart alive 8.0             (a new book from what was recorded, and every open call recovered)
 //! at 1.0 deposit acme 25.00 ref-1      | pause A | resume A | suspend acme | activate acme
 //! at 1.0 set bid ... | set rules ... | set deal ... | set group ... | set number ...    (shows what it comes to)
 //! ```
@@ -44,7 +45,7 @@ use exchange::ledger::money::{Currency, Micros};
 use exchange::phone_number::CallerId;
 use exchange::ping::PingRequest;
 use exchange::policy::Policy;
-use exchange::schedule::{OpenHours, Schedule, ZoneName};
+use exchange::schedule::{OpenHours, Schedule};
 use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
@@ -58,6 +59,10 @@ use uuid::Uuid;
 /// A marketplace under test, and what came of it so far.
 pub(crate) struct Script {
     book: Book,
+    /// What was written so far: all that a restart leaves.
+    recorded: Snapshot,
+    policy: Policy,
+    screening: Arc<Screening>,
     clock: Timestamp,
     names: Names,
     out: String,
@@ -94,7 +99,10 @@ impl Script {
         let screening =
             Arc::new(Screening::new(policy.screening.clone()).map_err(|error| error.to_string())?);
         let mut script = Self {
-            book: Book::restore(Snapshot::default(), policy, screening),
+            book: Book::restore(Snapshot::default(), policy.clone(), Arc::clone(&screening)),
+            recorded: Snapshot::default(),
+            policy,
+            screening,
             clock: "2026-07-01T15:00:00Z".parse::<jiff::Timestamp>().expect("a time").into(),
             names: Names::default(),
             out: String::new(),
@@ -141,14 +149,10 @@ impl Script {
         let id = AccountId(self.names.id(name));
         let words = Words(rest);
         let account = Account {
-            id,
-            kind,
-            name: name.to_owned(),
             status: words.parsed("status")?.unwrap_or(AccountStatus::Active),
-            time_zone: ZoneName::default(),
             currency: words.parsed("currency")?.unwrap_or(Currency::USD),
             credit_limit_micros: words.micros("credit")?.unwrap_or_default(),
-            opened_at: self.clock,
+            ..Account::new(id, kind, name, self.clock)
         };
         self.quietly(Command::OpenAccount { account })?;
         match words.micros("balance")? {
@@ -271,7 +275,9 @@ impl Script {
 
     /// Applies a command that sets the scene, without rendering it.
     fn quietly(&mut self, command: Command) -> Outcome<()> {
-        self.book.apply(command, self.clock).map(|_| ()).map_err(|refused| refused.to_string())
+        let effects = self.book.apply(command, self.clock).map_err(|refused| refused.to_string())?;
+        self.record(&effects);
+        Ok(())
     }
 
     fn happen(&mut self, now: Timestamp, words: &[&str]) -> Outcome<()> {
@@ -328,6 +334,10 @@ impl Script {
                 let last_alive_at = self.after(seconds)?;
                 self.step(call, Input::Recovered { last_alive_at }, now);
             }
+            ["restart", "alive", seconds] => {
+                let last_alive_at = self.after(seconds)?;
+                self.restart(last_alive_at, now);
+            }
             ["deposit", buyer, amount, reference] => {
                 let account = AccountId(self.names.id(buyer));
                 let amount_micros = amount.parse().map_err(|error| format!("{error}"))?;
@@ -351,6 +361,23 @@ impl Script {
             _ => return Err("nothing that can happen".to_owned()),
         }
         Ok(())
+    }
+
+    /// The process is killed and comes back.
+    fn restart(&mut self, last_alive_at: Timestamp, now: Timestamp) {
+        self.book = Book::restore(self.recorded.clone(), self.policy.clone(), Arc::clone(&self.screening));
+        for call in self.recorded.open_calls.keys().copied().collect::<Vec<_>>() {
+            let recovered = call_flow::step(&mut self.book, call, Input::Recovered { last_alive_at }, now);
+            self.note(&recovered.expect("an open call can be recovered"));
+        }
+    }
+
+    fn record(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Record(record) = effect {
+                self.recorded.apply(record);
+            }
+        }
     }
 
     fn live_answer(&mut self, call: &str, bid: &str, said: LiveSaid, now: Timestamp) {
@@ -389,6 +416,7 @@ impl Script {
     }
 
     fn note(&mut self, effects: &[Effect]) {
+        self.record(effects);
         if effects.is_empty() {
             self.out.push_str("    nothing\n");
         }

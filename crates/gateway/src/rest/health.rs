@@ -81,6 +81,7 @@ fn checks(gateway: &Gateway) -> Vec<HealthCheck> {
 pub(crate) async fn metrics(State(gateway): State<Gateway>) -> impl IntoResponse {
     let status = gateway.engine().status();
     metrics::gauge!("dce_live_calls").set(status.live_calls as f64);
+    metrics::gauge!("dce_open_pings").set(status.pings as f64);
     metrics::gauge!("dce_bid_profiles").set(status.bid_profiles as f64);
     metrics::gauge!("dce_engine_waiting").set(status.waiting as f64);
     metrics::gauge!("dce_store_healthy").set(f64::from(u8::from(status.store == StoreHealth::Healthy)));

@@ -105,7 +105,8 @@ pub(crate) struct RefusedPing {
     /// The ping, where it was recorded: it has a receipt.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<CallId>,
-    /// Why: `unknown_number`, `caller_missing`, `screened_out`, `no_bidder`, `no_match` or `stopping`.
+    /// Why: `unknown_number`, `caller_missing`, `screened_out`, `no_bidder`, `no_match`, `being_decided` (the same
+    /// caller's first ping is: ask again in a moment) or `stopping`.
     #[schema(value_type = String, example = "no_match")]
     reason: &'static str,
     /// The screening rule that refused it.
@@ -169,9 +170,10 @@ fn view(gateway: &Gateway, id: CallId, answer: PingAnswer) -> PingView {
         PingRejection::ScreenedOut { rule } => ("screened_out", Some(rule), None),
         PingRejection::NoBidder => ("no_bidder", None, None),
         PingRejection::NoMatch { closest } => ("no_match", None, Some(closest)),
+        PingRejection::BeingDecided => ("being_decided", None, None),
         PingRejection::Stopping => ("stopping", None, None),
     };
-    let id = (!matches!(reason, "unknown_number" | "caller_missing")).then_some(id);
+    let id = (!matches!(reason, "unknown_number" | "caller_missing" | "being_decided")).then_some(id);
     PingView::Refused(RefusedPing { accepted: false, id, reason, rule, closest })
 }
 

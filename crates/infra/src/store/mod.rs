@@ -17,9 +17,9 @@ mod sqlite;
 mod postgresql;
 
 pub use error::StoreError;
+pub use page::{Listing, MAX_PAGE, Page};
 pub use postgresql::error::PostgresqlError;
 pub use postgresql::server::PostgresqlUrl;
-pub use page::{Listing, MAX_PAGE, Page};
 pub use read::accounts::{AccountFilter, Balances};
 pub use read::api_keys::{ApiKey, ApiKeyFilter};
 pub use read::bid_profiles::BidProfileFilter;

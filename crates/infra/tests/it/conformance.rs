@@ -1,8 +1,8 @@
 //! The promise of the store: what it gives back is the fold of all records ever committed.
 
 use crate::fixtures::{
-    Home, abandoned, account, account_id, at, attempt, awaiting_revenue, bid_id, bid_profile, call,
-    call_id, converted, deposit, event, on_every_store, open_account, revenue_lapsed, revenue_reported, ringing,
+    Home, abandoned, account, account_id, at, attempt, awaiting_revenue, bid_id, bid_profile, call, call_id,
+    converted, deposit, event, on_every_store, open_account, revenue_lapsed, revenue_reported, ringing,
     tracking_number, unit,
 };
 use exchange::account::{AccountKind, AccountStatus};

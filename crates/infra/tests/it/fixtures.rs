@@ -1,17 +1,16 @@
 //! A small marketplace to write down.
 
 use crate::postgresql_server::Server;
-use exchange::account::{Account, AccountKind, AccountStatus};
+use exchange::account::{Account, AccountKind};
 use exchange::auction::receipt::{Receipt, Versions};
 use exchange::bid::{BidProfile, Conversion, Destination, Price};
 use exchange::call::{Attempt, Call, CallState, EndedBy, Outcome, RevenueStage, SharedRevenue, Stated};
 use exchange::effect::{Command, Input, JournalEntry, JournalInput, Record};
 use exchange::event::{Event, Fact, Subject};
 use exchange::id::{AccountId, BidProfileId, CallId};
-use exchange::ledger::money::{Currency, Micros};
+use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, Transfer, TransferReason};
 use exchange::phone_number::{CallerId, PhoneNumber};
-use exchange::schedule::ZoneName;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
 use exchange::usage::Counted;
@@ -88,8 +87,7 @@ impl Home {
         match self {
             Self::Sqlite(directory) => {
                 let database = rusqlite::Connection::open(directory.database()).expect("written before");
-                let triggers =
-                    "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_schema WHERE type = 'trigger'";
+                let triggers = "SELECT group_concat('DROP TRIGGER ' || name, ';') FROM sqlite_schema WHERE type = 'trigger'";
                 let drop: Option<String> =
                     database.query_row(triggers, [], |row| row.get(0)).expect("readable");
                 database.execute_batch(&drop.unwrap_or_default()).expect("sound SQL");
@@ -97,7 +95,8 @@ impl Home {
             }
             Self::Postgresql(database) => {
                 let unguarded = "SET session_replication_role = replica";
-                let counted = format!("{unguarded}; WITH bent AS ({sql} RETURNING 1) SELECT count(*) FROM bent");
+                let counted =
+                    format!("{unguarded}; WITH bent AS ({sql} RETURNING 1) SELECT count(*) FROM bent");
                 assert_ne!(database.sql(&counted).expect("sound SQL"), "0", "{sql} bends nothing");
             }
         }
@@ -131,7 +130,9 @@ impl Database {
         });
         let database = Self::create("TEMPLATE dce_template");
         // Every store is somebody else.
-        database.sql("UPDATE identity SET store_id = decode(left(md5(random()::text), 16), 'hex')").expect("there");
+        database
+            .sql("UPDATE identity SET store_id = decode(left(md5(random()::text), 16), 'hex')")
+            .expect("there");
         database
     }
 
@@ -197,16 +198,7 @@ pub(crate) fn phone(number: u64) -> PhoneNumber {
 }
 
 pub(crate) fn account(number: u128, kind: AccountKind) -> Account {
-    Account {
-        id: account_id(number),
-        kind,
-        name: format!("Account {number}"),
-        status: AccountStatus::Active,
-        time_zone: ZoneName::default(),
-        currency: Currency::USD,
-        credit_limit_micros: Micros::ZERO,
-        opened_at: Timestamp(1),
-    }
+    Account::new(account_id(number), kind, format!("Account {number}"), Timestamp(1))
 }
 
 pub(crate) fn tracking_number(number: u64, seller: AccountId) -> TrackingNumber {

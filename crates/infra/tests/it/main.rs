@@ -5,6 +5,7 @@ mod fixtures;
 mod conformance;
 mod commits;
 mod opening;
+mod version_1;
 mod disk_full;
 mod crash;
 mod reads;

@@ -66,7 +66,8 @@ impl Server {
         let mut answers = BufReader::new(process.stdout.take().expect("piped"));
         let mut line = String::new();
         answers.read_line(&mut line).expect("readable");
-        let folder = line.trim_end().strip_prefix("ready ").expect("PostgreSQL does not start; see above").into();
+        let folder =
+            line.trim_end().strip_prefix("ready ").expect("PostgreSQL does not start; see above").into();
         Self { folder, programs, keeper: Mutex::new(Keeper { _process: process, orders, answers }) }
     }
 
@@ -92,7 +93,21 @@ impl Server {
     /// Runs statements on a database and gives what they print.
     pub(crate) fn sql(&self, database: &str, sql: &str) -> Result<String, String> {
         let output = Command::new(self.programs.join("psql"))
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "dce", "-d", database, "-c", sql, "-h"])
+            .args([
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-U",
+                "dce",
+                "-d",
+                database,
+                "-c",
+                sql,
+                "-h",
+            ])
             .arg(&self.folder)
             .output()
             .expect("psql runs");
@@ -103,7 +118,8 @@ impl Server {
 
 /// A shell as a user that PostgreSQL agrees to run as: it refuses to be root.
 fn keeper_command() -> Command {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let is_root =
+        Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
     if !is_root {
         return Command::new("sh");
     }
@@ -118,7 +134,9 @@ fn programs() -> Option<PathBuf> {
     let on_path = std::env::split_paths(&path).find(|folder| folder.join("initdb").is_file());
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest = versions
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin")))
+        })
         .filter(|(version, folder)| *version >= 15 && folder.join("initdb").is_file())
         .max()
         .map(|(_, folder)| folder);

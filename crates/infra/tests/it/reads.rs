@@ -1,8 +1,8 @@
 //! What the API reads: filters, pages, one thing by its id.
 
 use crate::fixtures::{
-    HOLD, Home, MARGIN, PAYOUT, abandoned, account, account_id, at, bid_id, bid_profile, call_id,
-    converted, deposit, on_every_store, open_account, phone, ringing, tracking_number, unit,
+    HOLD, Home, MARGIN, PAYOUT, abandoned, account, account_id, at, bid_id, bid_profile, call_id, converted,
+    deposit, on_every_store, open_account, phone, ringing, tracking_number, unit,
 };
 use exchange::account::{AccountKind, AccountStatus};
 use exchange::effect::Record;

@@ -59,6 +59,7 @@ impl Reject {
     pub(super) fn of(rejection: &PingRejection) -> Self {
         match rejection {
             PingRejection::UnknownNumber => Self::new(1001, "unknown_number"),
+            PingRejection::BeingDecided => Self::new(1024, "being_decided"),
             PingRejection::Stopping => Self::new(1001, "stopping"),
             PingRejection::CallerMissing => Self::caller_missing(),
             PingRejection::NoBidder => Self::new(1003, "no_bidder"),

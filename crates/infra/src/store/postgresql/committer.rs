@@ -18,7 +18,7 @@ use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 /// How often partitions are looked after.
-const UPKEEP: Duration = Duration::from_secs(3_600);
+const UPKEEP: Duration = Duration::from_hours(1);
 
 /// Months of which there are partitions, this one included.
 const MONTHS_AHEAD: u32 = 4;
@@ -87,7 +87,8 @@ impl Committer {
                 Err(CommitFailure::ForGood(PostgresqlError::Replaced { server: server(), holder }.into()))
             }
             Some(Held { batch, .. }) if batch < self.batch => {
-                let error = PostgresqlError::WentBack { server: server(), acknowledged: self.batch, found: batch };
+                let error =
+                    PostgresqlError::WentBack { server: server(), acknowledged: self.batch, found: batch };
                 Err(CommitFailure::ForGood(error.into()))
             }
             Some(held) if is_locked => {
@@ -241,7 +242,8 @@ fn locked(url: &PostgresqlUrl) -> Result<Session, StoreError> {
 }
 
 fn make_partitions(session: &Session) -> Result<(), PostgresqlError> {
-    session.run(DEADLINE, &format!("SELECT make_partitions((now() AT TIME ZONE 'UTC')::date, {MONTHS_AHEAD})"))
+    session
+        .run(DEADLINE, &format!("SELECT make_partitions((now() AT TIME ZONE 'UTC')::date, {MONTHS_AHEAD})"))
 }
 
 /// Whose fault a failure is.

@@ -28,7 +28,9 @@ pub enum PostgresqlError {
         finding: String,
     },
     /// It is too old.
-    #[error("PostgreSQL at {server}: version {found}, but the exchange needs 15 or newer; upgrade the server")]
+    #[error(
+        "PostgreSQL at {server}: version {found}, but the exchange needs 15 or newer; upgrade the server"
+    )]
     TooOld {
         /// Which server.
         server: String,
@@ -62,7 +64,9 @@ pub enum PostgresqlError {
         finding: String,
     },
     /// Tables of these names are there, but not made by us.
-    #[error("PostgreSQL at {server}: table {table} is there, but the exchange did not make it; use an empty database")]
+    #[error(
+        "PostgreSQL at {server}: table {table} is there, but the exchange did not make it; use an empty database"
+    )]
     Foreign {
         /// Which server.
         server: String,

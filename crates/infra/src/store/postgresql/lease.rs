@@ -7,8 +7,8 @@
 use super::error::PostgresqlError;
 use super::session::Session;
 use super::staging::{Counters, Known, LedgerRow};
-use crate::store::connection::Row;
 use crate::store::StoreError;
+use crate::store::connection::Row;
 use exchange::ledger::money::Micros;
 use std::time::{Duration, Instant};
 
@@ -50,10 +50,13 @@ pub(super) fn set_up(session: &Session) -> Result<(), PostgresqlError> {
         return Err(PostgresqlError::ReadOnly { server: server() });
     }
     if text(4) == "off" {
-        tracing::warn!("the PostgreSQL server runs with fsync off: what is acknowledged does not survive a power cut");
+        tracing::warn!(
+            "the PostgreSQL server runs with fsync off: what is acknowledged does not survive a power cut"
+        );
     }
     // An acknowledged unit is on disk. A server that waits for its replicas as well is left at that.
-    let synchronous = if ["off", "local"].contains(&text(5).as_str()) { "SET synchronous_commit = on;" } else { "" };
+    let synchronous =
+        if ["off", "local"].contains(&text(5).as_str()) { "SET synchronous_commit = on;" } else { "" };
     session.run(
         DEADLINE,
         &format!(
@@ -78,7 +81,8 @@ pub(super) fn lock_again(session: &Session, lost_process: i64) -> Result<bool, P
         if try_lock(session)? {
             return Ok(true);
         }
-        let end_it = "SELECT pg_terminate_backend(pid)::text FROM pg_locks WHERE locktype = 'advisory' AND granted
+        let end_it =
+            "SELECT pg_terminate_backend(pid)::text FROM pg_locks WHERE locktype = 'advisory' AND granted
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
             AND classid::bigint = hashtext('dce writer')::bigint & 4294967295 AND pid::bigint = $1";
         let ours = !session.rows(DEADLINE, end_it, &[lost_process.into()])?.is_empty();
@@ -106,7 +110,10 @@ pub(super) fn held(session: &Session) -> Result<Option<Held>, PostgresqlError> {
 
 /// Begins an epoch, and learns what the writer must know.
 pub(super) fn take_over(session: &Session) -> Result<(Held, Known), StoreError> {
-    let holder = format!("'process {} of ' || coalesce(host(inet_client_addr()), 'the server itself')", std::process::id());
+    let holder = format!(
+        "'process {} of ' || coalesce(host(inet_client_addr()), 'the server itself')",
+        std::process::id()
+    );
     let sql = format!(
         "UPDATE writer SET epoch = epoch + 1, holder = {holder}, taken_at = now()
          RETURNING epoch, batch, holder, journal_seq, transfer_seq, outbox_seq, credit_limit_seq, ledger_seq"

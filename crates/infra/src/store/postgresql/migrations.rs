@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 /// How long one step may take: some rewrite tables.
-const STEP_DEADLINE: Duration = Duration::from_secs(3_600);
+const STEP_DEADLINE: Duration = Duration::from_hours(1);
 
 /// How long looking at the schema may take.
 const LOOK_DEADLINE: Duration = Duration::from_secs(30);
@@ -40,7 +40,8 @@ pub(super) fn version(session: &Session) -> Result<i64, PostgresqlError> {
             None => Ok(0),
         };
     }
-    let taken = session.rows(LOOK_DEADLINE, "SELECT version, checksum FROM dce_schema ORDER BY version", &[])?;
+    let taken =
+        session.rows(LOOK_DEADLINE, "SELECT version, checksum FROM dce_schema ORDER BY version", &[])?;
     for (expected, row) in (1..).zip(&taken) {
         let (version, checksum): (i64, String) = (row.get(0), row.get(1));
         let differs = |finding: &str| {
@@ -66,7 +67,8 @@ pub(super) fn version(session: &Session) -> Result<i64, PostgresqlError> {
 pub(super) fn migrate(session: &Session) -> Result<(), PostgresqlError> {
     let found = version(session)?;
     for (next, step) in (1i64..).zip(STEPS).filter(|(next, _)| *next > found) {
-        let record = format!("INSERT INTO dce_schema (version, checksum) VALUES ({next}, '{}')", checksum_of(step));
+        let record =
+            format!("INSERT INTO dce_schema (version, checksum) VALUES ({next}, '{}')", checksum_of(step));
         let statements =
             format!("BEGIN; SET LOCAL statement_timeout = 0; {RECORD}; {step}; {record}; COMMIT");
         session.run(STEP_DEADLINE, &statements)?;
@@ -76,5 +78,6 @@ pub(super) fn migrate(session: &Session) -> Result<(), PostgresqlError> {
 }
 
 fn checksum_of(step: &str) -> String {
-    Sha256::digest(step).iter().map(|byte| format!("{byte:02x}")).collect()
+    let digest = Sha256::digest(step);
+    digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

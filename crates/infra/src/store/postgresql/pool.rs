@@ -16,7 +16,7 @@ const WAIT: Duration = Duration::from_secs(5);
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long one piece of a long answer may take: the first one sorts whatever there is.
-const PIECE_DEADLINE: Duration = Duration::from_secs(3_600);
+const PIECE_DEADLINE: Duration = Duration::from_hours(1);
 
 /// Rows of a long answer fetched at once.
 const PIECE_ROWS: u32 = 1_000;
@@ -145,7 +145,8 @@ impl ReadConnection for Reading<'_> {
     }
 
     fn damage(&self) -> Result<Vec<String>, StoreError> {
-        let sql = "SELECT coalesce(checksum_failures, 0) FROM pg_stat_database WHERE datname = current_database()";
+        let sql =
+            "SELECT coalesce(checksum_failures, 0) FROM pg_stat_database WHERE datname = current_database()";
         let connection: &dyn ReadConnection = self;
         let failures = connection.row(sql, &[], |row| row.get::<i64>(0))?.unwrap_or_default();
         let finding = format!("{failures} pages failed their checksum; see the server's log");

@@ -33,15 +33,14 @@ pub(super) struct Session {
 impl Session {
     /// Connects, to whichever host of the URL has what the URL wants.
     pub(super) fn connect(url: &PostgresqlUrl) -> Result<Self, StoreError> {
-        let runtime =
-            Builder::new_current_thread().enable_all().build().map_err(StoreError::NoThread)?;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(StoreError::NoThread)?;
         let config = url.config()?;
         let connected = runtime.block_on(async {
             let connecting = tokio::time::timeout(CONNECT_DEADLINE, config.connect(NoTls));
-            let (client, connection) =
-                connecting.await.map_err(|_| late(url.label(), CONNECT_DEADLINE))?.map_err(|error| {
-                    PostgresqlError::of(url.label(), &error)
-                })?;
+            let (client, connection) = connecting
+                .await
+                .map_err(|_| late(url.label(), CONNECT_DEADLINE))?
+                .map_err(|error| PostgresqlError::of(url.label(), &error))?;
             tokio::spawn(async move {
                 // Whoever waits for an answer hears of it too.
                 if let Err(error) = connection.await {

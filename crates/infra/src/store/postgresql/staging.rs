@@ -166,10 +166,7 @@ impl<'a> Stager<'a> {
 
     fn account(&mut self, account: &Account) -> Result<(), Rejection> {
         let (kind, status) = (kind_name(account.kind), status_name(account.status));
-        self.push(
-            At::Accounts,
-            vec![account.id.0.into(), kind.into(), status.into(), json(account)?.into()],
-        );
+        self.push(At::Accounts, vec![account.id.0.into(), kind.into(), status.into(), json(account)?.into()]);
         self.progress.counters.credit_limit += 1;
         let (seq, after_transfer) = (self.progress.counters.credit_limit, self.progress.counters.transfer);
         let limit = account.credit_limit_micros.0.into();
@@ -223,14 +220,14 @@ impl<'a> Stager<'a> {
 
     /// Adds to a ledger account, which is made if it is new, and gives its row.
     fn add(&mut self, ledger: LedgerAccount, amount: Micros) -> Result<i64, Rejection> {
-        let row = match self.progress.ledgers.get(&ledger).or_else(|| self.known.ledgers.get(&ledger)) {
-            Some(row) => *row,
-            None => {
-                self.progress.counters.ledger += 1;
-                let id = self.progress.counters.ledger;
-                self.push(At::LedgerAccounts, vec![id.into(), ledger.to_string().into(), 0.into()]);
-                LedgerRow { id, balance: Micros::ZERO }
-            }
+        let known = self.progress.ledgers.get(&ledger).or_else(|| self.known.ledgers.get(&ledger));
+        let row = if let Some(row) = known {
+            *row
+        } else {
+            self.progress.counters.ledger += 1;
+            let id = self.progress.counters.ledger;
+            self.push(At::LedgerAccounts, vec![id.into(), ledger.to_string().into(), 0.into()]);
+            LedgerRow { id, balance: Micros::ZERO }
         };
         let overflow = || Rejection::Overflow { ledger: ledger.to_string() };
         let balance = row.balance.checked_add(amount).ok_or_else(overflow)?;

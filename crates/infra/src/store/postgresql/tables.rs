@@ -61,7 +61,12 @@ const fn table(
 
 /// Every table, in the order of [`At`].
 pub(super) const TABLES: [Table; 17] = [
-    table("ledger_accounts", "ledger account", 0, &[("id", Integer), ("name", Text), ("balance_micros", Integer)]),
+    table(
+        "ledger_accounts",
+        "ledger account",
+        0,
+        &[("id", Integer), ("name", Text), ("balance_micros", Integer)],
+    ),
     table("journal", "journal", 0, &[("seq", Integer), ("at", Integer), ("document", Json)]),
     table("accounts", "account", 1, &[("id", Id), ("kind", Text), ("status", Text), ("document", Json)]),
     table(
@@ -70,8 +75,18 @@ pub(super) const TABLES: [Table; 17] = [
         0,
         &[("seq", Integer), ("account", Id), ("after_transfer", Integer), ("credit_limit_micros", Integer)],
     ),
-    table("tracking_numbers", "tracking number", 1, &[("number", Integer), ("seller", Id), ("document", Json)]),
-    table("bid_profiles", "bid profile", 1, &[("id", Id), ("buyer", Id), ("vertical", Text), ("document", Json)]),
+    table(
+        "tracking_numbers",
+        "tracking number",
+        1,
+        &[("number", Integer), ("seller", Id), ("document", Json)],
+    ),
+    table(
+        "bid_profiles",
+        "bid profile",
+        1,
+        &[("id", Id), ("buyer", Id), ("vertical", Text), ("document", Json)],
+    ),
     table("cap_groups", "cap group", 1, &[("id", Id), ("buyer", Id), ("document", Json)]),
     table("trading_rules", "trading rules", 1, &[("scope", Text), ("document", Json)]),
     table("deals", "deal", 1, &[("id", Id), ("seller", Id), ("document", Json)]),
@@ -173,8 +188,10 @@ impl Table {
             return insert;
         }
         let key: Vec<_> = self.columns[..self.upsert_key].iter().map(|(name, _)| *name).collect();
-        let changes: Vec<_> =
-            self.columns[self.upsert_key..].iter().map(|(name, _)| format!("{name} = excluded.{name}")).collect();
+        let changes: Vec<_> = self.columns[self.upsert_key..]
+            .iter()
+            .map(|(name, _)| format!("{name} = excluded.{name}"))
+            .collect();
         format!("{insert} ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), changes.join(", "))
     }
 }
@@ -212,7 +229,9 @@ impl Gathered {
     /// One array for each column.
     pub(super) fn columns(&self, table: &Table) -> Vec<Column<'_>> {
         let columns = table.columns.iter().enumerate();
-        columns.map(|(place, (_, kind))| Column { rows: &self.rows, place, element: kind.array().1 }).collect()
+        columns
+            .map(|(place, (_, kind))| Column { rows: &self.rows, place, element: kind.array().1 })
+            .collect()
     }
 }
 

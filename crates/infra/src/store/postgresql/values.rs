@@ -83,7 +83,10 @@ impl<'a> FromSql<'a> for Raw<'a> {
     }
 
     fn accepts(ty: &Type) -> bool {
-        matches!(*ty, Type::INT8 | Type::UUID | Type::BYTEA | Type::TEXT | Type::VARCHAR | Type::NAME | Type::JSON)
+        matches!(
+            *ty,
+            Type::INT8 | Type::UUID | Type::BYTEA | Type::TEXT | Type::VARCHAR | Type::NAME | Type::JSON
+        )
     }
 }
 
@@ -102,13 +105,14 @@ mod tests {
     fn a_column_is_an_array_of_one_dimension() {
         let rows = [vec![Value::from(7), "a".into()], vec![Value::Null, "bc".into()]];
         let mut out = BytesMut::new();
-        Column { rows: &rows, place: 1, element: Type::TEXT }.to_sql(&Type::TEXT_ARRAY, &mut out).expect("short");
+        Column { rows: &rows, place: 1, element: Type::TEXT }
+            .to_sql(&Type::TEXT_ARRAY, &mut out)
+            .expect("short");
         assert_eq!(Vec::<&str>::from_sql(&Type::TEXT_ARRAY, &out).expect("an array"), ["a", "bc"]);
         let mut out = BytesMut::new();
-        Column { rows: &rows, place: 0, element: Type::INT8 }.to_sql(&Type::INT8_ARRAY, &mut out).expect("short");
-        assert_eq!(
-            Vec::<Option<i64>>::from_sql(&Type::INT8_ARRAY, &out).expect("an array"),
-            [Some(7), None]
-        );
+        Column { rows: &rows, place: 0, element: Type::INT8 }
+            .to_sql(&Type::INT8_ARRAY, &mut out)
+            .expect("short");
+        assert_eq!(Vec::<Option<i64>>::from_sql(&Type::INT8_ARRAY, &out).expect("an array"), [Some(7), None]);
     }
 }

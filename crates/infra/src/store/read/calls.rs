@@ -84,7 +84,7 @@ impl Reader {
         let conditions = self.after_cursor(filter, page)?;
         let query = conditions.page("SELECT document FROM calls", NEWEST_FIRST, page);
         let items = self.documents("calls", query)?;
-        Ok(page.listing(items, |call: &Call| format!("{}_{}", call.received_at.0, call.id)))
+        Ok(page.listing(items, |call: &Call| write_cursor(call.received_at.0, call.id)))
     }
 
     /// One call.
@@ -102,7 +102,7 @@ impl Reader {
                 Ok((row.get(1)?, row.document("receipts", 0)?))
             })
         })?;
-        let listing = page.listing(items, |(received_at, receipt)| format!("{received_at}_{}", receipt.call));
+        let listing = page.listing(items, |(received_at, receipt)| write_cursor(*received_at, receipt.call));
         Ok(Listing {
             items: listing.items.into_iter().map(|(_, receipt)| receipt).collect(),
             next: listing.next,
@@ -129,6 +129,10 @@ impl Reader {
 const NEWEST_FIRST: &str = "received_at DESC, id DESC";
 
 /// A cursor is the last call's moment and id: calls of the same microsecond are told apart by their ids.
+fn write_cursor(received_at: i64, id: CallId) -> String {
+    format!("{received_at}_{id}")
+}
+
 fn read_cursor(text: &str) -> Option<(i64, CallId)> {
     let (received_at, id) = text.split_once('_')?;
     Some((received_at.parse().ok()?, id.parse().ok()?))

@@ -31,8 +31,53 @@ CREATE TABLE seller_records (
     document  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Daily figures alone cannot say what was taken this hour, week or month: counting begins anew.
+-- What was taken on the bid's latest day stays taken, so that no daily cap is passed. Of the hour, the week and the month nothing is
+-- known; the total begins with that day, and with the open calls of the days before, which will be taken off it again.
+INSERT INTO usage
+SELECT 'bid', bid, json_object(
+    'owner', json_object('bid', text_id),
+    'taken', json_array(
+        json(nothing),
+        json_object('number', day, 'calls', calls, 'conversions', calls, 'spend_micros', spend_micros),
+        json(nothing),
+        json(nothing),
+        json_object('number', 0, 'calls', calls + open_calls, 'conversions', calls + open_calls,
+                    'spend_micros', spend_micros + open_micros)
+    )
+)
+FROM (
+    SELECT taken.*, '{"number":0,"calls":0,"conversions":0,"spend_micros":0}' AS nothing,
+        count(call.id) AS open_calls,
+        coalesce(sum(json_extract(call.document, '$.state.attempt.hold_micros')), 0) AS open_micros
+    FROM (
+        SELECT *, lower(substr(hex(bid), 1, 8) || '-' || substr(hex(bid), 9, 4) || '-' || substr(hex(bid), 13, 4)
+            || '-' || substr(hex(bid), 17, 4) || '-' || substr(hex(bid), 21)) AS text_id
+        FROM daily_usage
+    ) AS taken
+    LEFT JOIN calls AS call ON call.outcome IS NULL
+        AND json_extract(call.document, '$.state.attempt.bid') = taken.text_id
+        AND json_extract(call.document, '$.state.attempt.cap_day') <> taken.day
+    GROUP BY taken.bid
+);
 DROP TABLE daily_usage;
+
+-- The day an attempt counts against is one of several periods; no hour, week or month is -1.
+UPDATE calls SET document = json_set(
+    json_remove(document, '$.state.attempt.cap_day'),
+    '$.state.attempt.counted', json_object('bid', json_object(
+        'hour', -1, 'day', json_extract(document, '$.state.attempt.cap_day'), 'week', -1, 'month', -1))
+) WHERE json_extract(document, '$.state.attempt.cap_day') IS NOT NULL;
+UPDATE calls SET document = json_set(
+    json_remove(document, '$.state.outcome.attempt.cap_day'),
+    '$.state.outcome.attempt.counted', json_object('bid', json_object(
+        'hour', -1, 'day', json_extract(document, '$.state.outcome.attempt.cap_day'), 'week', -1, 'month', -1))
+) WHERE json_extract(document, '$.state.outcome.attempt.cap_day') IS NOT NULL;
+
+-- What the seller says of the consumer stands together.
+UPDATE calls SET document = json_set(
+    json_remove(document, '$.stated_state'),
+    '$.stated', json_object('state', json_extract(document, '$.stated_state'))
+) WHERE json_extract(document, '$.stated_state') IS NOT NULL;
 
 -- Calls that were connected, for duplicate rules.
 ALTER TABLE calls ADD COLUMN ended_at INTEGER;
