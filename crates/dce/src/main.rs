@@ -10,6 +10,7 @@ mod live_bidders;
 mod exchange_process;
 mod serve;
 mod key;
+mod migrate;
 mod verify;
 mod replay;
 mod marketplace;
@@ -47,11 +48,12 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
     let load = || load(command_line);
     match &command_line.command {
         Command::Serve => serve::run(&load()?.config).map_err(one),
-        Command::Key(command) => key::run(&load()?.config.data.directory, command).map_err(one),
-        Command::Verify { format } => verify::run(&load()?.config.data.directory, *format).map_err(one),
+        Command::Key(command) => key::run(load()?.config.place(), command).map_err(one),
+        Command::Migrate => migrate::run(load()?.config.place()).map_err(one),
+        Command::Verify { format } => verify::run(load()?.config.place(), *format).map_err(one),
         Command::Replay(arguments) => {
             let config = load()?.config;
-            replay::run(&config.data.directory, &config.policy, arguments).map_err(one)
+            replay::run(config.place(), &config.policy, arguments).map_err(one)
         }
         Command::Config(command) => config_command::run(command, load),
         Command::Demo(arguments) => demo::run(arguments).map_err(one),

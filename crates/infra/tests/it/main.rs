@@ -9,3 +9,6 @@ mod disk_full;
 mod crash;
 mod reads;
 mod audit;
+mod postgresql;
+mod partitions;
+mod lost_answer;
