@@ -27,7 +27,7 @@ Exit codes:
   0    done
   1    the command ran and found something wrong (such as violations in the books)
   2    wrong command line or configuration
-  3    wrong surroundings: port in use, data directory locked, database damaged
+  3    wrong surroundings: port in use, data directory locked, database damaged or away
   130  a second signal cut `serve`'s shutdown short";
 
 /// Flags of the commands that read the configuration. They win over the environment (`DCE_SECTION__KEY`), which wins over the file.
@@ -83,7 +83,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
-    /// Audit the books of a data directory, while no server runs
+    /// Bring the store's schema up to date, while no server runs
+    ///
+    /// `dce serve` does it by itself at its start; here it is done beforehand, by whom you let.
+    #[command(after_help = "Example:\n  dce migrate --config dce.toml")]
+    Migrate(SettingFlags),
+    /// Audit the books, on SQLite while no server runs
     ///
     /// Replays every transfer and compares it with balances, calls and the journal. Exits with 1 when anything is off,
     /// with one line for each violation.

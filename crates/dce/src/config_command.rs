@@ -19,7 +19,7 @@ fn summary(config: &Config) -> String {
     let sip: Vec<_> = config.sip.listen.iter().map(|address| address.0.to_string()).collect();
     format!(
         "data in {}, API on {}, SIP on {}, calls taken from {} trunks",
-        config.data.directory.display(),
+        config.place(),
         config.http.listen.join(" and "),
         sip.join(" and "),
         config.sip.trunks.len(),

@@ -1,10 +1,10 @@
 //! The whole exchange, running in this process: store, engine, SIP, API. `serve` and `demo` both start it from here.
 
-use crate::config::{Config, DataConfig};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::live_bidders;
 use crate::sip_metrics;
-use engine::{Engine, EngineThread};
+use engine::{Engine, EngineThread, LiveBidders};
 use exchange::effect::Action;
 use exchange::id::CallId;
 use gateway::{Dependencies, EVENT_SOURCE, HttpServer, Probe};
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use telephony::peer::Peer;
 use telephony::server::{Overloaded, ServerError, ServerStatus, SipServer};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -44,22 +44,45 @@ pub(crate) struct ExchangeProcess {
     metrics_upkeep: JoinHandle<()>,
 }
 
+/// Runs what waits for the database off the threads that serve sockets.
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Failure::environment(format!("starting: {error}"))))
+}
+
 /// Opens the store of a configuration.
-pub(crate) fn open_store(data: &DataConfig) -> Result<Store, Failure> {
-    let options = StoreOptions { max_pages: data.max_pages, ..StoreOptions::default() };
-    Ok(Store::open(&data.directory, &options)?)
+async fn open_store(config: &Config) -> Result<Store, Failure> {
+    let place = config.place();
+    let options = StoreOptions { max_pages: config.data.max_pages, ..StoreOptions::default() };
+    off_thread(move || Ok(Store::open(place, &options)?)).await
+}
+
+/// Starts the engine on the store, which it gives back.
+async fn start_engine(
+    config: &Config,
+    store: Store,
+    live_bidders: LiveBidders,
+    out: UnboundedSender<(CallId, Action)>,
+) -> Result<(Store, Engine, EngineThread), Failure> {
+    let (config, policy) = (config.engine.clone(), config.policy.clone());
+    off_thread(move || {
+        let (engine, thread) = engine::start(&store, &config, policy, live_bidders, out)
+            .map_err(|error| Failure::environment(error.to_string()))?;
+        Ok((store, engine, thread))
+    })
+    .await
 }
 
 impl ExchangeProcess {
     /// Starts every part. What cannot start leaves nothing running.
     pub(crate) async fn start(config: &Config) -> Result<Self, Failure> {
         let metrics = install_metrics()?;
-        let store = open_store(&config.data)?;
+        let store = open_store(config).await?;
         let (out, actions) = unbounded_channel();
         let live_bidders = live_bidders::start(&config.live_bidders, &config.data.directory)?;
-        let policy = config.policy.clone();
-        let (engine, engine_thread) = engine::start(&store, &config.engine, policy, live_bidders, out)
-            .map_err(|error| Failure::environment(error.to_string()))?;
+        let (store, engine, engine_thread) = start_engine(config, store, live_bidders, out).await?;
         let sip = match start_sip(config, &engine, actions).await {
             Ok(sip) => sip,
             Err(failure) => {

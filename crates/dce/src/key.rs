@@ -8,32 +8,33 @@ use exchange::account::AccountKind;
 use exchange::id::AccountId;
 use exchange::time::Timestamp;
 use gateway::{ApiKeyText, RoleKind};
-use infra::store::{ApiKey, ApiKeyFilter, Page, Reader, Store, StoreError, StoreOptions, Writer};
+use infra::store::{
+    ApiKey, ApiKeyFilter, Page, Place, PostgresqlError, Reader, Store, StoreError, StoreOptions, Writer,
+};
 use serde_json::{Value, json};
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
-/// Runs it on a data directory.
-pub(crate) fn run(directory: &Path, command: &KeyCommand) -> Result<(), Failure> {
+/// Runs it on the books at `place`.
+pub(crate) fn run(place: Place, command: &KeyCommand) -> Result<(), Failure> {
     match command {
-        KeyCommand::Create { name, role, account } => create(directory, name, *role, account.as_deref()),
-        KeyCommand::List { format } => list(directory, *format),
-        KeyCommand::Revoke { id } => revoke(directory, id),
+        KeyCommand::Create { name, role, account } => create(place, name, *role, account.as_deref()),
+        KeyCommand::List { format } => list(place, *format),
+        KeyCommand::Revoke { id } => revoke(place, id),
     }
 }
 
-/// Opens the directory; when a server has it, says what to do instead.
-fn open(directory: &Path) -> Result<Store, Failure> {
-    Store::open(directory, &StoreOptions::default()).map_err(|error| match error {
-        StoreError::Locked { .. } => {
+/// Opens the books; when an exchange has them, says what to do instead.
+fn open(place: Place) -> Result<Store, Failure> {
+    Store::open(place, &StoreOptions::default()).map_err(|error| match error {
+        StoreError::Locked { .. } | StoreError::Postgresql(PostgresqlError::Taken { .. }) => {
             Failure::environment(format!("{error}; or ask the running exchange: /v1/api-keys of its API"))
         }
         error => error.into(),
     })
 }
 
-fn create(directory: &Path, name: &str, role: RoleName, account: Option<&str>) -> Result<(), Failure> {
+fn create(place: Place, name: &str, role: RoleName, account: Option<&str>) -> Result<(), Failure> {
     if name.trim().is_empty() || name.len() > 200 {
         return Err(Failure::usage("--name: empty or longer than 200 bytes; give a short name"));
     }
@@ -46,7 +47,7 @@ fn create(directory: &Path, name: &str, role: RoleName, account: Option<&str>) -
     let account = account.map(str::parse::<AccountId>).transpose();
     let account =
         account.map_err(|error| Failure::usage(format!("--account: {error}; give an account's id")))?;
-    let store = open(directory)?;
+    let store = open(place)?;
     check_account(&store.reader(), role, account)?;
     let text = draw()?;
     // A key that does not work is a line to delete; one that works and that nobody has is a hole.
@@ -112,8 +113,8 @@ fn check_account(reader: &Reader, role: RoleKind, account: Option<AccountId>) ->
     }
 }
 
-fn list(directory: &Path, format: Format) -> Result<(), Failure> {
-    let reader = Store::open_read_only(directory)?;
+fn list(place: Place, format: Format) -> Result<(), Failure> {
+    let reader = Store::open_read_only(place)?;
     let mut keys = Vec::new();
     let mut page = Some(Page::first(infra::store::MAX_PAGE));
     while let Some(asked) = page {
@@ -157,10 +158,10 @@ fn as_table(keys: &[ApiKey]) -> String {
     format!("{table}\n")
 }
 
-fn revoke(directory: &Path, id: &str) -> Result<(), Failure> {
+fn revoke(place: Place, id: &str) -> Result<(), Failure> {
     let id: Uuid =
         id.parse().map_err(|error| Failure::usage(format!("{id}: {error}; see `dce key list`")))?;
-    let store = open(directory)?;
+    let store = open(place)?;
     if store.reader().api_key(id)?.is_none() {
         return Err(Failure::usage(format!("there is no key {id}; see `dce key list`")));
     }

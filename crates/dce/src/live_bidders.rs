@@ -33,6 +33,11 @@ impl Default for LiveBiddersConfig {
 /// Starts the client. Tokens stay the same over restarts: their key is kept in the data directory.
 pub(crate) fn start(config: &LiveBiddersConfig, data_directory: &Path) -> Result<LiveBidders, Failure> {
     let path = data_directory.join(KEY_NAME);
+    let mut folder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+    // The store may be elsewhere, and not have made it. What is wrong with the folder, the key's file tells.
+    let _ = folder.recursive(true).create(data_directory);
     let key = token_key(&path)
         .map_err(|error| Failure::environment(format!("{}: {error}; make it readable", path.display())))?;
     let config = RtbConfig {

@@ -10,6 +10,7 @@ mod live_bidders;
 mod exchange_process;
 mod serve;
 mod key;
+mod migrate;
 mod verify;
 mod replay;
 mod marketplace;
@@ -46,15 +47,14 @@ fn main() -> ExitCode {
 fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
     match &command_line.command {
         Command::Serve(settings) => serve::run(&load(settings)?.config).map_err(one),
-        Command::Key { settings, command } => {
-            key::run(&load(settings)?.config.data.directory, command).map_err(one)
-        }
+        Command::Key { settings, command } => key::run(load(settings)?.config.place(), command).map_err(one),
+        Command::Migrate(settings) => migrate::run(load(settings)?.config.place()).map_err(one),
         Command::Verify { settings, format } => {
-            verify::run(&load(settings)?.config.data.directory, *format).map_err(one)
+            verify::run(load(settings)?.config.place(), *format).map_err(one)
         }
         Command::Replay { settings, arguments } => {
             let config = load(settings)?.config;
-            replay::run(&config.data.directory, &config.policy, arguments).map_err(one)
+            replay::run(config.place(), &config.policy, arguments).map_err(one)
         }
         Command::Config(command) => config_command::run(command),
         Command::Demo(arguments) => demo::run(arguments).map_err(one),

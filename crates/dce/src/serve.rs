@@ -32,7 +32,7 @@ async fn serve(config: &Config) -> Result<(), Failure> {
     for address in exchange.http_addresses() {
         tracing::info!(%address, "API listening; /docs describes it");
     }
-    tracing::info!(data = %config.data.directory.display(), "ready");
+    tracing::info!(data = %config.place(), "ready");
     let name = signals.next().await;
     let drain_timeout_s = config.shutdown.drain_timeout_s;
     tracing::info!(signal = name, drain_timeout_s, "stopping: no new calls; signal again to end at once");

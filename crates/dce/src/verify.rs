@@ -3,13 +3,13 @@
 use crate::command_line::Format;
 use crate::failure::Failure;
 use crate::print;
-use infra::store::{Store, VerifyReport};
+use infra::store::{Place, Store, VerifyReport};
 use serde_json::json;
-use std::path::Path;
 
-/// Audits the data directory. Violations are printed, and fail the command.
-pub(crate) fn run(directory: &Path, format: Format) -> Result<(), Failure> {
-    let report = Store::open_read_only(directory)?.verify()?;
+/// Audits the books at `place`. Violations are printed, and fail the command.
+pub(crate) fn run(place: Place, format: Format) -> Result<(), Failure> {
+    let name = place.to_string();
+    let report = Store::open_read_only(place)?.verify()?;
     print(&match format {
         Format::Text => text(&report),
         Format::Json => format!("{}\n", json(&report)),
@@ -17,8 +17,7 @@ pub(crate) fn run(directory: &Path, format: Format) -> Result<(), Failure> {
     match report.violations_total {
         0 => Ok(()),
         total => Err(Failure::found(format!(
-            "{}: {total} violations in the books; keep this directory as it is and restore a backup",
-            directory.display()
+            "{name}: {total} violations in the books; keep them as they are and restore a backup"
         ))),
     }
 }

@@ -13,6 +13,7 @@ use exchange::bid::sip_uri::is_sip_uri;
 use exchange::compliance::area_code::AreaCodes;
 use exchange::policy::Policy;
 use infra::bus::kafka::KafkaConfig;
+use infra::store::{Place, PostgresqlUrl};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -28,8 +29,10 @@ pub(crate) const EXAMPLE: &str = include_str!("../../../../config/example.toml")
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Where the exchange's state lives.
+    /// The data directory.
     pub(crate) data: DataConfig,
+    /// The database.
+    pub(crate) store: StoreConfig,
     /// The HTTP API.
     pub(crate) http: gateway::HttpConfig,
     /// SIP: where to listen, and whose calls to take.
@@ -48,13 +51,13 @@ pub(crate) struct Config {
     pub(crate) shutdown: ShutdownConfig,
 }
 
-/// Where the exchange's state lives.
+/// What lives in files of ours.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DataConfig {
     /// The data directory; created when missing. One server at a time.
     pub(crate) directory: PathBuf,
-    /// A quota on the database file, in pages of 4 KiB; absent is the disk.
+    /// A quota on SQLite's file, in pages of 4 KiB; absent is the disk.
     pub(crate) max_pages: Option<u32>,
 }
 
@@ -95,6 +98,27 @@ impl BusConfig {
         }
         faults
     }
+}
+
+/// The database.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StoreConfig {
+    /// Which one.
+    pub(crate) kind: StoreKind,
+    /// Where it is, if it is `PostgreSQL`.
+    pub(crate) url: Option<PostgresqlUrl>,
+}
+
+/// Which database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StoreKind {
+    /// A file in the data directory.
+    #[default]
+    Sqlite,
+    /// A server.
+    Postgresql,
 }
 
 /// What `serve` writes about itself, to stderr.
@@ -147,6 +171,14 @@ pub(crate) struct Fault {
 }
 
 impl Config {
+    /// Where the books are.
+    pub(crate) fn place(&self) -> Place {
+        match (self.store.kind, &self.store.url) {
+            (StoreKind::Postgresql, Some(url)) => url.clone().into(),
+            _ => Place::Directory(self.data.directory.clone()),
+        }
+    }
+
     /// Every value that reads well but cannot work.
     pub(crate) fn faults(&self) -> Vec<Fault> {
         let mut faults = self.out_of_range();
@@ -156,6 +188,17 @@ impl Config {
         let mut fault = |key: &'static str, problem: String| faults.push(Fault { key: key.into(), problem });
         if self.data.directory.as_os_str().is_empty() {
             fault("data.directory", "is empty; name a directory".to_owned());
+        }
+        match (self.store.kind, &self.store.url) {
+            (StoreKind::Postgresql, None) => {
+                let problem = "is not set; write postgresql://user:password@host:5432/database";
+                fault("store.url", problem.to_owned());
+            }
+            (StoreKind::Sqlite, Some(_)) => {
+                let problem = "is sqlite, but store.url is set; write postgresql, or leave the URL out";
+                fault("store.kind", problem.to_owned());
+            }
+            _ => {}
         }
         if self.http.listen.is_empty() {
             fault("http.listen", "is empty; give an address such as 127.0.0.1:8080".to_owned());

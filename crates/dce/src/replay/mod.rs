@@ -26,11 +26,10 @@ use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use exchange::trading_rules::RuleOverride;
 use indicatif::{ProgressBar, ProgressStyle};
-use infra::store::{Reader, Store};
+use infra::store::{Place, Reader, Store};
 use past::Seq;
 use report::Comparison;
 use side::{Side, Window};
-use std::path::Path;
 use std::sync::Arc;
 use variant::Variant;
 
@@ -123,10 +122,10 @@ impl ReplayArguments {
     }
 }
 
-/// Replays the journal of a data directory and prints the difference.
-pub(crate) fn run(directory: &Path, policy: &Policy, arguments: &ReplayArguments) -> Result<(), Failure> {
+/// Replays the journal of the books at `place` and prints the difference.
+pub(crate) fn run(place: Place, policy: &Policy, arguments: &ReplayArguments) -> Result<(), Failure> {
     let (window, rules) = (arguments.window()?, arguments.rules());
-    let reader = Store::open_read_only(directory)?;
+    let reader = Store::open_read_only(place)?;
     let bar = progress_bar(reader.journal_entries()?);
     let journal = |after| {
         let page = reader.journal_after(after, PAGE)?;

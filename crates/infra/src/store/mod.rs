@@ -46,6 +46,16 @@ pub enum Place {
     Postgresql(PostgresqlUrl),
 }
 
+impl std::fmt::Display for Place {
+    /// The directory, or the server without its password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(directory) => directory.display().fmt(f),
+            Self::Postgresql(url) => url.fmt(f),
+        }
+    }
+}
+
 impl From<PostgresqlUrl> for Place {
     fn from(url: PostgresqlUrl) -> Self {
         Self::Postgresql(url)
@@ -90,6 +100,8 @@ impl Default for StoreOptions {
 }
 
 /// An open store. Dropping it finishes what was submitted and lets go of the database.
+///
+/// Opening and reading wait for the database on the calling thread, which must not be one that serves tasks.
 pub struct Store(Adapter);
 
 enum Adapter {

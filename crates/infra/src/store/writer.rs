@@ -284,6 +284,7 @@ impl<D: Commit> Loop<'_, D> {
                     tell(batch, rejections);
                 }
                 Err(CommitFailure::ForGood(error)) => {
+                    tracing::error!(%error, "commits fail for good; nothing is written any more");
                     self.note_failure(&error);
                     batch.clear();
                     return false;

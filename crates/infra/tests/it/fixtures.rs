@@ -189,8 +189,10 @@ pub(crate) fn bid_id(number: u128) -> BidProfileId {
     BidProfileId(Uuid::from_u128(0xB000_0000 + number))
 }
 
+/// Of version 7, as calls' ids are: their time is January 2000, and higher numbers are later.
 pub(crate) fn call_id(number: u128) -> CallId {
-    CallId(Uuid::from_u128(0xC000_0000 + number))
+    let ms = 946_684_800_000 + number;
+    CallId(Uuid::from_u128((ms << 80) | (7 << 76) | (2 << 62) | number))
 }
 
 pub(crate) fn phone(number: u64) -> PhoneNumber {

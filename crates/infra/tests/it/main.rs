@@ -12,3 +12,6 @@ mod reads;
 mod audit;
 mod kafka_server;
 mod bus;
+mod postgresql;
+mod partitions;
+mod lost_answer;

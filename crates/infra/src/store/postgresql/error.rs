@@ -6,7 +6,7 @@ use tokio_postgres::error::{DbError, SqlState};
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresqlError {
     /// The URL cannot be read.
-    #[error("store.url: {finding}; write postgresql://user:password@host:5432/database")]
+    #[error("PostgreSQL URL: {finding}; write postgresql://user:password@host:5432/database")]
     BadUrl {
         /// What is wrong with it.
         finding: String,

@@ -1,6 +1,7 @@
 //! Where the server is: the URL people write, with the bounds it leaves out.
 
 use super::error::PostgresqlError;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::time::Duration;
 use tokio_postgres::Config;
@@ -48,6 +49,19 @@ impl fmt::Display for PostgresqlUrl {
     /// `postgresql://host:port/database`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "postgresql://{}", self.label)
+    }
+}
+
+impl Serialize for PostgresqlUrl {
+    /// As it is shown: whoever prints a configuration prints no password.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PostgresqlUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
@@ -117,7 +131,7 @@ mod tests {
         ];
         for (text, expected) in table {
             let error = PostgresqlUrl::parse(text).expect_err(text).to_string();
-            assert!(error.starts_with("store.url: ") && error.contains(expected), "{text}: {error}");
+            assert!(error.starts_with("PostgreSQL URL: ") && error.contains(expected), "{text}: {error}");
             assert!(!error.contains("secret"), "{error}");
         }
     }

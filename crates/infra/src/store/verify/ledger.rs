@@ -2,7 +2,7 @@
 
 use super::{ByBuyer, VerifyReport};
 use crate::store::StoreError;
-use crate::store::connection::{ReadConnection, Row, Rows};
+use crate::store::connection::{Dialect, ReadConnection, Row, Rows};
 use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
@@ -26,10 +26,10 @@ struct Line {
 /// Plays all transfers again, with the limits that came into force between them.
 pub(super) fn verify(
     connection: &dyn ReadConnection,
+    dialect: Dialect,
     report: &mut VerifyReport,
 ) -> Result<Replayed, StoreError> {
-    let (names, stored) = ledger_accounts(connection)?;
-    let mut balances = Balances::new();
+    let (names, stored, mut balances) = ledger_accounts(connection, dialect)?;
     let limits = "SELECT after_transfer, account, credit_limit_micros FROM credit_limits ORDER BY seq";
     let transfers = "SELECT seq, reason, from_ledger, to_ledger, amount_micros FROM transfers ORDER BY seq";
     connection.stream(limits, &mut |limit_rows| {
@@ -73,16 +73,25 @@ impl Line {
 type Names = HashMap<i64, LedgerAccount>;
 type Balances = BTreeMap<LedgerAccount, Micros>;
 
-fn ledger_accounts(connection: &dyn ReadConnection) -> Result<(Names, Balances), StoreError> {
-    let mut names = Names::new();
-    let mut balances = Balances::new();
-    connection.each("SELECT id, name, balance_micros FROM ledger_accounts", |row| {
+/// The ledger accounts' names by row, what is in them, and what was in them before the first transfer that is left: months of
+/// transfers can be detached from `PostgreSQL`'s tables.
+fn ledger_accounts(
+    connection: &dyn ReadConnection,
+    dialect: Dialect,
+) -> Result<(Names, Balances, Balances), StoreError> {
+    let (mut names, mut balances, mut openings) = (Names::new(), Balances::new(), Balances::new());
+    let sql = match dialect {
+        Dialect::Sqlite => "SELECT id, name, balance_micros, 0 FROM ledger_accounts",
+        Dialect::Postgresql => "SELECT id, name, balance_micros, opening_micros FROM ledger_accounts",
+    };
+    connection.each(sql, |row| {
         let ledger = row.key("ledger_accounts", 1)?;
         names.insert(row.get(0)?, ledger);
         balances.insert(ledger, Micros(row.get(2)?));
+        openings.insert(ledger, Micros(row.get(3)?));
         Ok(())
     })?;
-    Ok((names, balances))
+    Ok((names, balances, openings))
 }
 
 /// Books one transfer and looks at what it did.

@@ -5,7 +5,7 @@
 mod ledger;
 mod calls;
 
-use super::connection::ReadConnection;
+use super::connection::{Dialect, ReadConnection};
 use super::{Reader, StoreError};
 use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
@@ -50,8 +50,8 @@ impl Reader {
             for finding in connection.damage()? {
                 report.violation(format!("database: {finding}"));
             }
-            verify_journal(connection, &mut report)?;
-            let balances = ledger::verify(connection, &mut report)?;
+            verify_journal(connection, self.dialect(), &mut report)?;
+            let balances = ledger::verify(connection, self.dialect(), &mut report)?;
             let open_holds = calls::verify(connection, self.dialect(), &mut report)?;
             compare_holds(&balances.held, &open_holds, &mut report);
             Ok(report)
@@ -62,13 +62,24 @@ impl Reader {
 /// Money by buyer.
 type ByBuyer = BTreeMap<AccountId, Micros>;
 
-/// The journal counts 1, 2, 3 without a gap.
-fn verify_journal(connection: &dyn ReadConnection, report: &mut VerifyReport) -> Result<(), StoreError> {
-    let sql = "SELECT count(*), coalesce(min(seq), 1), coalesce(max(seq), 0) FROM journal";
+/// The journal counts 1, 2, 3 without a gap; after detached months, from the number that follows theirs.
+fn verify_journal(
+    connection: &dyn ReadConnection,
+    dialect: Dialect,
+    report: &mut VerifyReport,
+) -> Result<(), StoreError> {
+    let detached = match dialect {
+        Dialect::Sqlite => 0,
+        Dialect::Postgresql => {
+            let sql = "SELECT coalesce(max(seq_max), 0) FROM detached WHERE parent = 'journal'";
+            connection.row(sql, &[], |row| row.get::<i64>(0))?.unwrap_or_default()
+        }
+    };
+    let sql = "SELECT count(*), coalesce(min(seq), 0), coalesce(max(seq), 0) FROM journal";
     let counted = connection.row(sql, &[], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let (count, first, last): (i64, i64, i64) = counted.unwrap_or_default();
     report.journal_entries = count.cast_unsigned();
-    if first != 1 || last != count {
+    if count > 0 && (first != detached + 1 || last != detached + count) {
         report.violation(format!("journal: {count} entries numbered {first} to {last}; some are missing"));
     }
     Ok(())

@@ -15,10 +15,11 @@ CREATE VIEW monthly (parent, key, by_id) AS VALUES
     ('calls', 'id', true), ('receipts', 'call', true), ('transfers', 'call', true),
     ('journal', 'at', false), ('outbox', 'at', false);
 
--- Where a month begins, as a UUID of version 7 or as microseconds.
+-- Where a month begins, as a UUID or as microseconds. The id of all zeros belongs to no month; one of version 7 is never this low in
+-- its millisecond.
 CREATE FUNCTION month_bound(month date, by_id boolean) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN by_id
-        THEN (lpad(to_hex((extract(epoch FROM month::timestamp) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid::text
+        THEN (lpad(to_hex((extract(epoch FROM month::timestamp) * 1000)::bigint), 12, '0') || lpad('1', 20, '0'))::uuid::text
         ELSE ((extract(epoch FROM month::timestamp) * 1000000)::bigint)::text END
 $$;
 
