@@ -60,7 +60,8 @@ fn rows_that_came_before_their_partition_move_into_it() {
     let made = "SELECT make_partitions('1970-01-15', 1) + make_partitions('2000-01-01', 1)";
     assert_eq!(number(&database, made), 10);
     assert_eq!(number(&database, made), 0, "they are there");
-    let table = [("calls_2000_01", 3), ("transfers_2000_01", 6), ("receipts_2000_01", 3), ("journal_1970_01", 8)];
+    let table =
+        [("calls_2000_01", 3), ("transfers_2000_01", 6), ("receipts_2000_01", 3), ("journal_1970_01", 8)];
     for (partition, rows) in table {
         assert_eq!(number(&database, &format!("SELECT count(*) FROM {partition}")), rows, "{partition}");
     }

@@ -1,15 +1,13 @@
 //! What only a server can do to a store: be away, be somebody else's, be full of the wrong things, die.
 
 use crate::conformance::fold;
-use crate::fixtures::{
-    Database, account, account_id, converted, deposit, open_account, ringing, server,
-};
+use crate::fixtures::{Database, account, account_id, converted, deposit, open_account, ringing, server};
 use crate::postgresql_server::Server;
 use exchange::account::AccountKind;
 use exchange::ledger::money::Micros;
 use infra::store::{
-    CommitResult, OnDurable, PostgresqlError, PostgresqlUrl, Store, StoreError, StoreHealth, StoreOptions,
-    UnitOfWork,
+    AccountFilter, CommitResult, OnDurable, Page, PostgresqlError, PostgresqlUrl, Store, StoreError,
+    StoreHealth, StoreOptions, UnitOfWork,
 };
 use std::sync::mpsc::{Receiver, channel};
 
@@ -39,16 +37,24 @@ fn url(text: &str) -> PostgresqlUrl {
 #[test]
 fn a_server_that_is_not_there_is_named() {
     let error = refused(open(url("host=/nowhere/at/all user=dce password=secret dbname=exchange")));
-    assert!(matches!(error, PostgresqlError::Unreachable { server, .. } if server == "/nowhere/at/all:5432/exchange"));
+    assert!(
+        matches!(error, PostgresqlError::Unreachable { server, .. } if server == "/nowhere/at/all:5432/exchange")
+    );
 }
 
 #[test]
 fn a_server_that_turns_us_away_is_named() {
     let error = refused(open(url(&server().url("no_such_database"))));
-    assert!(matches!(&error, PostgresqlError::Refused { finding, .. } if finding.contains("does not exist")), "{error}");
+    assert!(
+        matches!(&error, PostgresqlError::Refused { finding, .. } if finding.contains("does not exist")),
+        "{error}"
+    );
     let folder = server().folder().display().to_string();
     let error = refused(open(url(&format!("host={folder} user=nobody password=secret dbname=postgres"))));
-    assert!(matches!(&error, PostgresqlError::Refused { finding, .. } if finding.contains("nobody")), "{error}");
+    assert!(
+        matches!(&error, PostgresqlError::Refused { finding, .. } if finding.contains("nobody")),
+        "{error}"
+    );
 }
 
 /// An empty database after these statements.
@@ -81,7 +87,10 @@ fn a_database_that_is_not_ours_to_use_is_refused() {
     server().sql("postgres", "CREATE ROLE guest LOGIN").expect("a fresh server");
     let as_guest = database.url_text().replace("user=dce", "user=guest");
     let error = refused(open(url(&as_guest)));
-    assert!(matches!(&error, PostgresqlError::Permission { finding, .. } if finding.contains("public")), "{error}");
+    assert!(
+        matches!(&error, PostgresqlError::Permission { finding, .. } if finding.contains("public")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -94,8 +103,13 @@ fn a_database_that_loses_letters_is_refused() {
 
 #[test]
 fn a_schema_that_is_not_what_this_binary_knows_is_refused() {
-    let newer = spoilt_schema("INSERT INTO dce_schema (version, checksum) SELECT max(version) + 1, 'x' FROM dce_schema");
-    assert!(matches!(newer, PostgresqlError::SchemaTooNew { found, known, .. } if found == known + 1), "{newer}");
+    let newer = spoilt_schema(
+        "INSERT INTO dce_schema (version, checksum) SELECT max(version) + 1, 'x' FROM dce_schema",
+    );
+    assert!(
+        matches!(newer, PostgresqlError::SchemaTooNew { found, known, .. } if found == known + 1),
+        "{newer}"
+    );
     let other = spoilt_schema("UPDATE dce_schema SET checksum = 'x' WHERE version = 1");
     assert!(matches!(other, PostgresqlError::SchemaDiffers { version: 1, .. }), "{other}");
     let gap = spoilt_schema("DELETE FROM dce_schema WHERE version = 1");
@@ -107,7 +121,10 @@ fn a_schema_that_is_not_what_this_binary_knows_is_refused() {
     let error = Store::open_read_only(empty.url()).err().expect("nothing to read");
     let StoreError::Postgresql(error) = error else { panic!("{error}") };
     assert!(matches!(error, PostgresqlError::SchemaTooOld { found: 0, .. }), "{error}");
-    assert_eq!(empty.sql("SELECT count(*) FROM pg_class WHERE relname = 'dce_schema'").expect("readable"), "0");
+    assert_eq!(
+        empty.sql("SELECT count(*) FROM pg_class WHERE relname = 'dce_schema'").expect("readable"),
+        "0"
+    );
 }
 
 #[test]
@@ -166,7 +183,8 @@ const CUT: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 #[test]
 fn cut_connections_cost_nothing_that_was_submitted() {
     let database = Database::new();
-    let store = Store::open(database.url(), &StoreOptions { group_max: 7, ..StoreOptions::default() }).expect("opens");
+    let store = Store::open(database.url(), &StoreOptions { group_max: 7, ..StoreOptions::default() })
+        .expect("opens");
     let told = submit(&store, 0..400);
     for _ in 0..12 {
         database.sql(CUT).expect("sound SQL");
@@ -179,7 +197,8 @@ fn cut_connections_cost_nothing_that_was_submitted() {
 #[test]
 fn a_killed_server_loses_nothing_acknowledged_and_writes_nothing_twice() {
     let server = Server::start("-c fsync=off");
-    let store = Store::open(url(&server.url("postgres")), &StoreOptions { group_max: 16, ..StoreOptions::default() });
+    let store =
+        Store::open(url(&server.url("postgres")), &StoreOptions { group_max: 16, ..StoreOptions::default() });
     let store = store.expect("opens");
     let mut begin = 0;
     for _ in 0..3 {
@@ -207,7 +226,7 @@ fn while_the_server_is_away_nothing_is_told_durable_and_reads_say_so() {
     }
     let StoreHealth::Failing { error, .. } = store.health() else { panic!("the server is away") };
     assert!(error.contains(&server.folder().display().to_string()), "{error}");
-    assert!(store.reader().accounts(&Default::default(), &Default::default()).is_err());
+    assert!(store.reader().accounts(&AccountFilter::default(), &Page::default()).is_err());
     assert!(told.try_recv().is_err(), "nothing is durable");
     server.order("start");
     in_order(told, 3..5);
@@ -220,7 +239,9 @@ fn a_writer_that_was_replaced_writes_no_more() {
     let first = open(database.url()).expect("free");
     in_order(submit(&first, 0..3), 0..3);
     // As after a failover: the lock went with the old server, another exchange was quicker.
-    database.sql("UPDATE writer SET epoch = epoch + 1, holder = 'process 7 of 192.0.2.1'").expect("sound SQL");
+    database
+        .sql("UPDATE writer SET epoch = epoch + 1, holder = 'process 7 of 192.0.2.1'")
+        .expect("sound SQL");
     let told = submit(&first, 3..4);
     assert_eq!(told.recv().expect("told"), (3, CommitResult::Abandoned));
     let StoreHealth::Failing { error, .. } = first.health() else { panic!("it may not write") };
