@@ -15,10 +15,12 @@ pub(crate) struct Prerequisite {
 }
 
 /// Everything the tests need today. A database or broker joins as a row here and a start and stop in `test.rs`.
-pub(crate) const PREREQUISITES: [Prerequisite; 4] = [
+pub(crate) const PREREQUISITES: [Prerequisite; 5] = [
     Prerequisite { program: "sipp", debian_package: "sip-tester", needed_by: &["dce", "telephony"] },
     Prerequisite { program: "java", debian_package: "default-jre-headless", needed_by: &["infra"] },
     Prerequisite { program: "mvn", debian_package: "maven", needed_by: &["infra"] },
+    // The server's own programs are not on the PATH; this one comes with them.
+    Prerequisite { program: "pg_ctlcluster", debian_package: "postgresql", needed_by: &["infra"] },
     // librdkafka is built with it.
     Prerequisite { program: "make", debian_package: "make", needed_by: &["infra"] },
 ];
@@ -114,9 +116,9 @@ mod tests {
     #[test]
     fn only_what_the_chosen_packages_need_is_provided() {
         for (packages, expected) in [
-            (&[][..], vec!["sipp", "java", "mvn", "make"]),
+            (&[][..], vec!["sipp", "java", "mvn", "pg_ctlcluster", "make"]),
             (&["dce"][..], vec!["sipp"]),
-            (&["exchange", "infra"][..], vec!["java", "mvn", "make"]),
+            (&["exchange", "infra"][..], vec!["java", "mvn", "pg_ctlcluster", "make"]),
         ] {
             let packages: Vec<String> = packages.iter().map(|it| (*it).to_owned()).collect();
             assert_eq!(needed(&packages).map(|it| it.program).collect::<Vec<_>>(), expected);
