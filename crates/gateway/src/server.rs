@@ -26,6 +26,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often an HTTP/2 connection is asked whether it is still there, and how long it may take to say so.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// How long it has to answer that: longer than a session's own patience, which knows better why it ends.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_mins(2);
+
 /// Requests one HTTP/2 connection may have open.
 const STREAMS_MAX: u32 = 64;
 
@@ -202,7 +205,7 @@ fn protocols() -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEADER_BYTES_MAX)
         .max_send_buf_size(SEND_BUFFER_BYTES)

@@ -82,7 +82,8 @@ impl Disk {
                 self.violate(format!("call {} has two receipts", receipt.call));
             }
             Record::Call(call) => {
-                if self.ended.contains_key(&call.id) {
+                let before = self.ended.get(&call.id);
+                if before.is_some_and(|before| before.awaited_revenue().is_none()) {
                     self.violate(format!("call {} changed after it ended", call.id));
                 }
                 if matches!(call.state, CallState::Ended { .. }) {
@@ -150,7 +151,10 @@ impl Disk {
                         call.id
                     ));
                 }
-                if let Some(what) = self.paid_again(call, attempt, *payout_micros, *ended_at) {
+                // A revenue comes later: what was a duplicate is settled by then.
+                if !self.ended.contains_key(&call.id)
+                    && let Some(what) = self.paid_again(call, attempt, *payout_micros, *ended_at)
+                {
                     self.violate(what);
                 }
                 if paid != (payout_micros.0 > 0) || kept != (margin_micros.0 > 0) {

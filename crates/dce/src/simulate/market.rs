@@ -249,7 +249,7 @@ fn price(is_live: bool, rng: &mut Rng) -> Price {
                 min_micros: Micros(least),
                 max_micros: Micros(least + 80_000_000),
                 expected_micros: Micros(least + rng.i64(1..40_000_000)),
-                report_within_s: 3_600,
+                report_within_s: rng.u32(60..=900),
             }
         }
     }

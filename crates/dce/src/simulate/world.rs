@@ -353,7 +353,7 @@ impl World {
             let revenue_micros = Micros(self.rng.i64(0..300_000_000));
             for _ in 0..self.rng.u8(..3) {
                 let report = Command::ReportRevenue { call, buyer, revenue_micros, reference: None };
-                self.agenda.put(self.now.plus_ms(self.rng.u64(..4_000_000)), Happening::Command(report));
+                self.agenda.put(self.now.plus_ms(self.rng.u64(..1_000_000)), Happening::Command(report));
             }
         }
     }

@@ -37,16 +37,16 @@ INSERT INTO usage
 SELECT 'bid', bid, json_object(
     'owner', json_object('bid', text_id),
     'taken', json_array(
-        json(nothing),
+        json(untouched),
         json_object('number', day, 'calls', calls, 'conversions', calls, 'spend_micros', spend_micros),
-        json(nothing),
-        json(nothing),
+        json(untouched),
+        json(untouched),
         json_object('number', 0, 'calls', calls + open_calls, 'conversions', calls + open_calls,
                     'spend_micros', spend_micros + open_micros)
     )
 )
 FROM (
-    SELECT taken.*, '{"number":0,"calls":0,"conversions":0,"spend_micros":0}' AS nothing,
+    SELECT taken.*, '{"number":0,"calls":0,"conversions":0,"spend_micros":0}' AS untouched,
         count(call.id) AS open_calls,
         coalesce(sum(json_extract(call.document, '$.state.attempt.hold_micros')), 0) AS open_micros
     FROM (
