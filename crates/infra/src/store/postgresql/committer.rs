@@ -224,8 +224,14 @@ impl Commit for Committer {
         Ok(self.written().unwrap_or_default())
     }
 
+    /// Lets go of the lock, so that the next exchange need not wait until the server notices that the session is gone.
     fn close(&mut self) {
-        self.session = None;
+        if let Some(session) = self.session.take()
+            && let Err(error) = lease::unlock(&session)
+        {
+            // The server does it when it notices.
+            tracing::debug!(%error, "the writer's lock was not given back");
+        }
     }
 }
 

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// How long any one question here may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long giving the lock back may hold up the end.
+const UNLOCK_DEADLINE: Duration = Duration::from_secs(5);
+
 /// How long a lost session's server process may take to end.
 const OLD_SESSION_MAX: Duration = Duration::from_secs(10);
 
@@ -71,6 +74,11 @@ pub(super) fn set_up(session: &Session) -> Result<(), PostgresqlError> {
 pub(super) fn try_lock(session: &Session) -> Result<bool, PostgresqlError> {
     let sql = format!("SELECT 1::bigint WHERE pg_try_advisory_lock({LOCK})");
     Ok(!session.rows(DEADLINE, &sql, &[])?.is_empty())
+}
+
+/// Gives the writer's lock back at once; the end of the session alone does so only when the server has noticed it.
+pub(super) fn unlock(session: &Session) -> Result<(), PostgresqlError> {
+    session.run(UNLOCK_DEADLINE, &format!("SELECT pg_advisory_unlock({LOCK})"))
 }
 
 /// Takes the writer's lock from a session of our own that was lost. Its server process may still be there, even at work;
