@@ -234,8 +234,8 @@ fn start_relay(config: &KafkaConfig, store: &Store) -> Result<Option<Arc<Relay>>
     if config.brokers.is_empty() {
         return Ok(None);
     }
-    let relay = Relay::start(config, EVENT_SOURCE, store.reader(), store.writer());
-    relay.map(|relay| Some(Arc::new(relay))).map_err(|error| Failure::environment(error.to_string()))
+    let relay = Relay::start(config, EVENT_SOURCE, store.reader(), store.writer())?;
+    Ok(Some(Arc::new(relay)))
 }
 
 /// What `/health/ready` says about Kafka. Calls can be taken without it: events wait in the outbox.

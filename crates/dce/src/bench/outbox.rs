@@ -57,7 +57,7 @@ pub(super) fn run(
 
     let stored_s = store_all(&store, events)?;
     let started = Instant::now();
-    let relay = Relay::start(&config, "/bench", store.reader(), store.writer()).map_err(failure)?;
+    let relay = Relay::start(&config, "/bench", store.reader(), store.writer())?;
     wait_until_sent(&relay, events)?;
     let relayed_s = started.elapsed().as_secs_f64();
 

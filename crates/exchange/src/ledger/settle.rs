@@ -100,22 +100,9 @@ pub fn capture(
     kept: Micros,
     now: Timestamp,
 ) -> impl Iterator<Item = Transfer> {
-    let held = LedgerAccount::Held(attempt.buyer);
     let rest = Micros(attempt.hold_micros.0 - settlement.charge.0 - kept.0);
-    let payable = LedgerAccount::Payable(call.seller);
-    [
-        transfer(TransferReason::Payout { call: call.id }, held, payable, settlement.payout, now),
-        transfer(
-            TransferReason::Margin { call: call.id },
-            held,
-            LedgerAccount::Margin,
-            settlement.margin,
-            now,
-        ),
-        release_part(call, attempt, rest, now),
-    ]
-    .into_iter()
-    .flatten()
+    let reasons = [TransferReason::Payout { call: call.id }, TransferReason::Margin { call: call.id }];
+    captured(call, attempt, reasons, settlement, rest, now)
 }
 
 /// Captures what a reported revenue added, and gives the rest of what was kept back.
@@ -126,18 +113,27 @@ pub fn capture_added(
     kept: Micros,
     now: Timestamp,
 ) -> impl Iterator<Item = Transfer> {
+    let rest = Micros(kept.0 - added.charge.0);
+    let reasons =
+        [TransferReason::RevenuePayout { call: call.id }, TransferReason::RevenueMargin { call: call.id }];
+    captured(call, attempt, reasons, added, rest, now)
+}
+
+/// Payout and margin out of what is held, each for its reason, and the rest back to the buyer.
+fn captured(
+    call: &Call,
+    attempt: &Attempt,
+    [payout, margin]: [TransferReason; 2],
+    settlement: Settlement,
+    rest: Micros,
+    now: Timestamp,
+) -> impl Iterator<Item = Transfer> {
     let held = LedgerAccount::Held(attempt.buyer);
     let payable = LedgerAccount::Payable(call.seller);
     [
-        transfer(TransferReason::RevenuePayout { call: call.id }, held, payable, added.payout, now),
-        transfer(
-            TransferReason::RevenueMargin { call: call.id },
-            held,
-            LedgerAccount::Margin,
-            added.margin,
-            now,
-        ),
-        release_part(call, attempt, Micros(kept.0 - added.charge.0), now),
+        transfer(payout, held, payable, settlement.payout, now),
+        transfer(margin, held, LedgerAccount::Margin, settlement.margin, now),
+        release_part(call, attempt, rest, now),
     ]
     .into_iter()
     .flatten()

@@ -1,10 +1,10 @@
 //! Calls, receipts and transfers: one call that fell back once and converted, as each role sees it.
 
-use crate::house::{Answer, BUYER, House, NUMBER, OTHER_BUYER, SELLER, Who, bid};
-use exchange::call::{Arrival, FailureCause, Stated};
+use crate::house::{Answer, BUYER, House, OTHER_BUYER, SELLER, Who, bid};
+use crate::live_bids::ring;
+use exchange::call::FailureCause;
 use exchange::effect::{Action, EndReason, Input};
 use exchange::id::CallId;
-use exchange::phone_number::CallerId;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -16,13 +16,7 @@ async fn with_a_call() -> House {
     let mut house = House::furnished().await;
     house.ask(Who::OtherBuyer, "POST", "/v1/bid-profiles", bid(OTHER_BUYER, 40)).await.expect(201);
     house.ask(Who::Buyer, "POST", "/v1/bid-profiles", bid(BUYER, 30)).await.expect(201);
-    let arrival = Arrival {
-        called: NUMBER.parse().expect("a number"),
-        caller: CallerId::from_user_part(CALLER),
-        trunk: "carrier-7".to_owned(),
-        stated: Stated::default(),
-    };
-    house.engine.call(CALL, Input::Arrived(arrival)).expect("room");
+    ring(&house, CALL, CALLER);
     wait_for(&mut house, |action| matches!(action, Action::RingTarget { attempt: 1, .. })).await;
     let busy = Input::TargetFailed { attempt: 1, cause: FailureCause::Busy };
     house.engine.call(CALL, busy).expect("room");
@@ -36,13 +30,7 @@ async fn with_a_call() -> House {
 
 /// A call for which the first bid rings, answers and talks.
 pub(crate) async fn talk_through(house: &mut House) {
-    let arrival = Arrival {
-        called: NUMBER.parse().expect("a number"),
-        caller: CallerId::from_user_part(CALLER),
-        trunk: "carrier-7".to_owned(),
-        stated: Stated::default(),
-    };
-    house.engine.call(CALL, Input::Arrived(arrival)).expect("room");
+    ring(house, CALL, CALLER);
     house.engine.call(CALL, Input::TargetAnswered { attempt: 1 }).expect("room");
     house.engine.call(CALL, Input::CallerHungUp).expect("room");
     wait_for(house, |action| matches!(action, Action::EndCall { reason: EndReason::Over { .. } })).await;

@@ -89,7 +89,8 @@ pub(crate) fn call_again(house: &House, nth: u128) {
     ring(house, CallId(Uuid::from_u128(0xca12 + nth)), &format!("+1212555{:04}", 2_000 + nth));
 }
 
-fn ring(house: &House, call: CallId, caller: &str) {
+/// A call to the number.
+pub(crate) fn ring(house: &House, call: CallId, caller: &str) {
     let arrival = Arrival {
         called: NUMBER.parse().expect("a number"),
         caller: CallerId::from_user_part(caller),

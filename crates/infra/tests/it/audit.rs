@@ -1,8 +1,8 @@
 //! The audit finds what is wrong, whichever way the rows were bent.
 
 use crate::fixtures::{
-    Home, abandoned, account, account_id, at, attempt, awaiting_revenue, call, call_id, converted, deposit,
-    on_every_store, open_account, revenue_lapsed, revenue_reported, ringing,
+    Home, account, account_id, at, attempt, awaiting_revenue, call, call_id, converted, deposit,
+    on_every_store, open_account, revenue_lapsed, revenue_reported, ringing, three_calls,
 };
 use exchange::account::AccountKind;
 use exchange::call::CallState;
@@ -23,18 +23,7 @@ on_every_store!(
 fn books(new_home: fn() -> Home) -> Home {
     let home = new_home();
     let store = home.open();
-    let buyer = account_id(2);
-    let units = [
-        open_account(account(1, AccountKind::Seller)),
-        open_account(account(2, AccountKind::Buyer)),
-        deposit(buyer, "wire-1", Micros::units(100)),
-        ringing(1, buyer),
-        converted(1, buyer),
-        ringing(2, buyer),
-        abandoned(2, buyer),
-        ringing(3, buyer),
-    ];
-    for unit in units {
+    for unit in three_calls() {
         store.writer().commit(unit).expect("sound");
     }
     home

@@ -1,32 +1,13 @@
 //! What was acknowledged survives: a killed process, and a write-ahead log cut off anywhere.
 
 use crate::conformance::fold;
-use crate::fixtures::{
-    Directory, Home, account, account_id, converted, deposit, on_every_store, open_account, ringing,
-};
-use exchange::account::AccountKind;
-use exchange::ledger::money::Micros;
-use infra::store::{
-    OnDurable, Place, PostgresqlError, PostgresqlUrl, Store, StoreError, StoreOptions, UnitOfWork,
-};
+use crate::fixtures::{Directory, Home, nth_unit, on_every_store};
+use infra::store::{OnDurable, Place, PostgresqlError, PostgresqlUrl, Store, StoreError, StoreOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 on_every_store!(acknowledged_units_survive_a_kill);
-
-const BUYER: u128 = 2;
-
-/// Unit number `place` of a history without end.
-fn nth_unit(place: u128) -> UnitOfWork {
-    match place {
-        0 => open_account(account(1, AccountKind::Seller)),
-        1 => open_account(account(BUYER, AccountKind::Buyer)),
-        2 => deposit(account_id(BUYER), "wire-1", Micros::units(1_000_000_000)),
-        _ if place % 2 == 1 => ringing(place / 2, account_id(BUYER)),
-        _ => converted(place / 2 - 1, account_id(BUYER)),
-    }
-}
 
 /// Tells the child where to write, and where in the history to go on.
 const CHILD_PLACE: &str = "DCE_STORE_CRASH_PLACE";

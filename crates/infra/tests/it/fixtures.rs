@@ -455,3 +455,30 @@ pub(crate) fn abandoned(number: u128, buyer: AccountId) -> UnitOfWork {
     );
     unit(number, vec![release, Record::Call(Box::new(call(number, state))), event(id)])
 }
+
+/// Unit number `place` of a history without end: seller 1, buyer 2, and calls that each ring and convert.
+pub(crate) fn nth_unit(place: u128) -> UnitOfWork {
+    let buyer = account_id(2);
+    match place {
+        0 => open_account(account(1, AccountKind::Seller)),
+        1 => open_account(account(2, AccountKind::Buyer)),
+        2 => deposit(buyer, "wire-1", Micros::units(1_000_000_000)),
+        _ if place % 2 == 1 => ringing(place / 2, buyer),
+        _ => converted(place / 2 - 1, buyer),
+    }
+}
+
+/// Seller 1, buyer 2 with 100 paid in; call 1 converted, call 2 abandoned, call 3 ringing.
+pub(crate) fn three_calls() -> [UnitOfWork; 8] {
+    let buyer = account_id(2);
+    [
+        open_account(account(1, AccountKind::Seller)),
+        open_account(account(2, AccountKind::Buyer)),
+        deposit(buyer, "wire-1", Micros::units(100)),
+        ringing(1, buyer),
+        converted(1, buyer),
+        ringing(2, buyer),
+        abandoned(2, buyer),
+        ringing(3, buyer),
+    ]
+}

@@ -1,8 +1,7 @@
 //! Months: rows find their partition, and a month that is over can be taken away without the books noticing.
 
 use crate::conformance::fold;
-use crate::fixtures::{Database, abandoned, account, account_id, converted, deposit, open_account, ringing};
-use exchange::account::AccountKind;
+use crate::fixtures::{Database, abandoned, account_id, deposit, ringing, three_calls};
 use exchange::ledger::money::Micros;
 use infra::store::{Rejection, Store, StoreError, StoreOptions, UnitOfWork};
 
@@ -10,17 +9,7 @@ const BUYER: u128 = 2;
 
 /// Calls 1 and 2 are over, call 3 rings. All of January 2000, journalled in January 1970.
 fn january() -> Vec<UnitOfWork> {
-    let buyer = account_id(BUYER);
-    vec![
-        open_account(account(1, AccountKind::Seller)),
-        open_account(account(BUYER, AccountKind::Buyer)),
-        deposit(buyer, "wire-1", Micros::units(100)),
-        ringing(1, buyer),
-        converted(1, buyer),
-        ringing(2, buyer),
-        abandoned(2, buyer),
-        ringing(3, buyer),
-    ]
+    three_calls().into()
 }
 
 fn open(database: &Database, units: &[UnitOfWork]) -> Store {

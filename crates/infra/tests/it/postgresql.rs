@@ -1,17 +1,14 @@
 //! What only a server can do to a store: be away, be somebody else's, be full of the wrong things, die.
 
 use crate::conformance::fold;
-use crate::fixtures::{Database, account, account_id, converted, deposit, open_account, ringing, server};
+use crate::fixtures::{Database, account, nth_unit, open_account, server};
 use crate::postgresql_server::Server;
 use exchange::account::AccountKind;
-use exchange::ledger::money::Micros;
 use infra::store::{
     AccountFilter, CommitResult, OnDurable, Page, PostgresqlError, PostgresqlUrl, Store, StoreError,
-    StoreHealth, StoreOptions, UnitOfWork,
+    StoreHealth, StoreOptions,
 };
 use std::sync::mpsc::{Receiver, channel};
-
-const BUYER: u128 = 2;
 
 fn open(url: PostgresqlUrl) -> Result<Store, StoreError> {
     Store::open(url, &StoreOptions::default())
@@ -139,17 +136,6 @@ fn a_database_has_one_writer_and_any_number_of_readers() {
     assert_eq!(reader.load().expect("loads"), first.load().expect("loads"));
     drop(first);
     drop(open(database.url()).expect("free again"));
-}
-
-/// Unit number `place` of a history without end.
-fn nth_unit(place: u128) -> UnitOfWork {
-    match place {
-        0 => open_account(account(1, AccountKind::Seller)),
-        1 => open_account(account(BUYER, AccountKind::Buyer)),
-        2 => deposit(account_id(BUYER), "wire-1", Micros::units(1_000_000_000)),
-        _ if place % 2 == 1 => ringing(place / 2, account_id(BUYER)),
-        _ => converted(place / 2 - 1, account_id(BUYER)),
-    }
 }
 
 fn submit(store: &Store, places: std::ops::Range<u128>) -> Receiver<(u128, CommitResult)> {

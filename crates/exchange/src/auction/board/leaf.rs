@@ -10,9 +10,6 @@ pub(super) const WORD_POSITIONS: usize = 64;
 /// Positions of a leaf.
 pub(super) const POSITIONS: usize = WORDS * WORD_POSITIONS;
 
-/// So many positions are sorted by insertion.
-const FEW: usize = 12;
-
 /// One bit for each position of a leaf: a cache line.
 pub(super) type Line = [u64; WORDS];
 
@@ -165,26 +162,8 @@ impl Leaf {
                 .expect("a leaf has 512 positions");
             bits &= bits - 1;
         }
-        if count <= FEW {
-            self.sort_few(&mut positions[..count]);
-        } else {
-            positions[..count].sort_unstable_by(|left, right| self.compare(*left, *right));
-        }
+        positions[..count].sort_unstable_by(|left, right| self.compare(*left, *right));
         count
-    }
-
-    /// By insertion: most words of a search have only a few entries left.
-    #[inline]
-    fn sort_few(&self, positions: &mut [u16]) {
-        for end in 1..positions.len() {
-            let position = positions[end];
-            let mut place = end;
-            while place > 0 && self.compare(position, positions[place - 1]).is_lt() {
-                positions[place] = positions[place - 1];
-                place -= 1;
-            }
-            positions[place] = position;
-        }
     }
 
     /// Which of two positions has the better rank.

@@ -46,21 +46,21 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts it. Brokers that are away are waited for, not an error. `source` is the `source` of the events.
+    /// Starts it, and asks nothing of the database or the brokers: when they are away the thread waits for them. `source` is the `source` of the events.
     pub fn start(
         config: &KafkaConfig,
         source: &str,
         reader: Reader,
         writer: Writer,
-    ) -> Result<Self, BusError> {
-        let status =
-            Arc::new(Mutex::new(RelayStatus { sent: reader.cursor(CURSOR)?, ..RelayStatus::default() }));
+    ) -> Result<Self, StoreError> {
+        let status = Arc::new(Mutex::new(RelayStatus::default()));
         let stopping = Arc::new(AtomicBool::new(false));
         let mut copier = Copier {
             config: config.clone(),
             source: source.to_owned(),
             reader,
             writer,
+            sent: None,
             producer: None,
             status: Arc::clone(&status),
             stopping: Arc::clone(&stopping),
@@ -100,6 +100,8 @@ struct Copier {
     source: String,
     reader: Reader,
     writer: Writer,
+    /// The last event that was sent, once the store has said so.
+    sent: Option<i64>,
     /// Made anew after each failure, so that nothing of the failed batch is left in it.
     producer: Option<BatchProducer>,
     status: Arc<Mutex<RelayStatus>>,
@@ -111,8 +113,10 @@ impl Copier {
         let mut retry = RETRY_MIN;
         loop {
             let pause = match self.copy() {
-                Ok(0) => LOOK,
-                Ok(_) => Duration::ZERO,
+                Ok(copied) => {
+                    retry = RETRY_MIN;
+                    if copied == 0 { LOOK } else { Duration::ZERO }
+                }
                 Err(error) => {
                     self.note_failure(&error);
                     let pause = retry;
@@ -120,9 +124,6 @@ impl Copier {
                     pause
                 }
             };
-            if self.producer.is_some() {
-                retry = RETRY_MIN;
-            }
             if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
@@ -131,9 +132,7 @@ impl Copier {
 
     /// One batch; how many events it had.
     fn copy(&mut self) -> Result<usize, BusError> {
-        let sent = lock(&self.status).sent;
-        let waiting = self.reader.outbox_end()?.saturating_sub(sent);
-        lock(&self.status).waiting = u64::try_from(waiting).unwrap_or(0);
+        let sent = self.sent()?;
         if self.producer.is_none() {
             self.config.create_topics()?;
         }
@@ -143,22 +142,46 @@ impl Copier {
         };
         let producer = self.producer.insert(producer);
         let events = self.reader.outbox_after(sent, BATCH)?;
-        let Some(last) = events.last() else { return Ok(0) };
-        producer.send(&events, &self.source)?;
-        self.writer.set_cursor(CURSOR, last.seq)?;
+        if let Some(last) = events.last() {
+            producer.send(&events, &self.source)?;
+            self.writer.set_cursor(CURSOR, last.seq)?;
+            self.sent = Some(last.seq);
+        }
+        // A batch that is not full was all there is.
+        let waiting = if events.len() < BATCH as usize { 0 } else { self.waiting()? };
         let mut status = lock(&self.status);
-        status.sent = last.seq;
+        status.sent = self.sent.unwrap_or(sent);
         status.count += events.len() as u64;
-        status.waiting = status.waiting.saturating_sub(events.len() as u64);
+        status.waiting = waiting;
         if status.failing.take().is_some() {
-            tracing::info!(sent = last.seq, "events flow to Kafka again");
+            tracing::info!(sent = status.sent, "events flow to Kafka again");
         }
         Ok(events.len())
     }
 
+    /// The last event that was sent, in this life or an earlier one.
+    fn sent(&mut self) -> Result<i64, StoreError> {
+        let sent = match self.sent {
+            Some(sent) => sent,
+            None => self.reader.cursor(CURSOR)?,
+        };
+        self.sent = Some(sent);
+        Ok(sent)
+    }
+
+    /// Events behind the last one that was sent.
+    fn waiting(&mut self) -> Result<u64, StoreError> {
+        let waiting = self.reader.outbox_end()?.saturating_sub(self.sent()?);
+        Ok(u64::try_from(waiting).unwrap_or(0))
+    }
+
     fn note_failure(&mut self, error: &BusError) {
         self.producer = None;
+        // Where the store fails as well, the number stays what it was.
+        let waiting = self.waiting();
         let mut status = lock(&self.status);
+        status.sent = self.sent.unwrap_or(status.sent);
+        status.waiting = waiting.unwrap_or(status.waiting);
         if status.failing.is_none() {
             tracing::warn!(%error, sent = status.sent, "events wait in the outbox; the relay keeps trying");
         }

@@ -76,9 +76,7 @@ impl Reader {
             connection.rows(sql, &[after.into(), most.into()], |row| event(row, store_id))
         })
     }
-}
 
-impl Reader {
     /// The last event's place in the outbox; 0 while there is none.
     pub(crate) fn outbox_end(&self) -> Result<i64, StoreError> {
         let end = self.with(|connection| {
