@@ -55,7 +55,8 @@ async fn off_thread<T: Send + 'static>(
 /// Opens the store of a configuration.
 async fn open_store(config: &Config) -> Result<Store, Failure> {
     let place = config.place();
-    let options = StoreOptions { max_pages: config.data.max_pages, ..StoreOptions::default() };
+    let (max_pages, replicas) = (config.data.max_pages, config.store.replica_url.clone());
+    let options = StoreOptions { max_pages, replicas, ..StoreOptions::default() };
     off_thread(move || Ok(Store::open(place, &options)?)).await
 }
 
@@ -116,7 +117,7 @@ impl ExchangeProcess {
                 return Err(Failure::environment(error.to_string()));
             }
         };
-        let metrics_upkeep = tokio::spawn(keep_up(metrics, sip.watch(), relay.clone()));
+        let metrics_upkeep = tokio::spawn(keep_up(metrics, sip.watch(), store.reader(), relay.clone()));
         Ok(Self { store, engine, engine_thread, sip, http, relay, draining, metrics_upkeep })
     }
 
@@ -251,11 +252,20 @@ fn kafka_probe(relay: &Arc<Relay>) -> Probe {
     })
 }
 
-async fn keep_up(metrics: PrometheusHandle, sip: watch::Receiver<ServerStatus>, relay: Option<Arc<Relay>>) {
+async fn keep_up(
+    metrics: PrometheusHandle,
+    sip: watch::Receiver<ServerStatus>,
+    reader: Reader,
+    relay: Option<Arc<Relay>>,
+) {
     let mut ticks = tokio::time::interval(METRICS_UPKEEP);
     loop {
         ticks.tick().await;
         sip_metrics::show(&sip.borrow());
+        if let Some((on_primary, on_replicas)) = reader.reads() {
+            metrics::counter!("dce_store_reads_total", "server" => "primary").absolute(on_primary);
+            metrics::counter!("dce_store_reads_total", "server" => "replica").absolute(on_replicas);
+        }
         if let Some(relay) = &relay {
             let status = relay.status();
             metrics::counter!("dce_kafka_events_sent_total").absolute(status.count);

@@ -13,5 +13,6 @@ mod audit;
 mod kafka_server;
 mod bus;
 mod postgresql;
+mod replicas;
 mod partitions;
 mod lost_answer;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 /// What is missing when no server can be started.
 const MISSING: &str = "these tests need PostgreSQL 15 or newer: `cargo xtask test` installs it, or `apt-get install postgresql`";
 
-/// Runs the server, obeys `kill`, `stop` and `start`, and takes everything away when nobody speaks to it any more. It is a process
+/// Runs the server, obeys `kill`, `stop`, `start` and `promote`, and takes everything away when nobody speaks to it any more. It is a process
 /// of its own so that the server also ends when the test program is killed.
 const KEEPER: &str = r#"
 folder=$(mktemp -d /tmp/dce-postgresql-XXXXXX) || exit 1
@@ -26,13 +26,18 @@ start() {
     cat "$folder/log" >&2
     return 1
 }
-"$bin/initdb" -D "$folder/data" -U dce -A trust -E UTF8 --locale=C --no-sync >"$folder/log" 2>&1 &&
+if [ -n "$primary" ]; then
+    "$bin/pg_basebackup" -h "$primary" -U dce -D "$folder/data" -R -X stream -c fast --no-sync >"$folder/log" 2>&1
+else
+    "$bin/initdb" -D "$folder/data" -U dce -A trust -E UTF8 --locale=C --no-sync >"$folder/log" 2>&1
+fi &&
 start && echo "ready $folder" || { cat "$folder/log" >&2; rm -rf "$folder"; exit 1; }
 while read -r command; do
     case $command in
     kill) kill -9 $pid $(ps -o pid= --ppid $pid); wait $pid 2>/dev/null ;;
     stop) kill -INT $pid; wait $pid ;;
     start) start ;;
+    promote) "$bin/pg_ctl" -D "$folder/data" promote -w >>"$folder/log" ;;
     esac
     echo "done"
 done
@@ -57,9 +62,19 @@ struct Keeper {
 impl Server {
     /// Starts one, with these settings beside its defaults (`-c name=value`).
     pub(crate) fn start(settings: &str) -> Self {
+        Self::keep(settings, "")
+    }
+
+    /// Starts a streaming replica of this one.
+    pub(crate) fn replica(&self, settings: &str) -> Self {
+        Self::keep(settings, &self.folder.display().to_string())
+    }
+
+    fn keep(settings: &str, primary: &str) -> Self {
         let programs = programs().expect(MISSING);
         let mut command = keeper_command();
-        command.args(["-c", KEEPER]).env("bin", &programs).env("settings", settings).current_dir("/");
+        command.args(["-c", KEEPER]).env("bin", &programs).env("settings", settings).env("primary", primary);
+        command.current_dir("/");
         let mut process =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell to start it from");
         let orders = process.stdin.take().expect("piped");
@@ -71,7 +86,7 @@ impl Server {
         Self { folder, programs, keeper: Mutex::new(Keeper { _process: process, orders, answers }) }
     }
 
-    /// `kill`, `stop` or `start`; returns when it is done.
+    /// `kill`, `stop`, `start` or `promote`; returns when it is done.
     pub(crate) fn order(&self, order: &str) {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(keeper.orders, "{order}").expect("the keeper listens");
