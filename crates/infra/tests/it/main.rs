@@ -1,5 +1,6 @@
-//! Tests of the store against real files and a real server.
+//! Tests of the store, the bus and the coordination against real files and real servers.
 
+mod keeper;
 mod postgresql_server;
 mod fixtures;
 mod conformance;
@@ -15,3 +16,6 @@ mod bus;
 mod postgresql;
 mod partitions;
 mod lost_answer;
+mod redis_server;
+mod coordination;
+mod reservations;
