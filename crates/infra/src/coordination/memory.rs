@@ -140,6 +140,10 @@ impl MemoryReservations {
         Ok(())
     }
 
+    pub(super) fn erase(&self) {
+        *self.tables() = Tables::default();
+    }
+
     pub(super) fn figures(&self, buyer: AccountId) -> Option<BuyerFigures> {
         self.tables().figures(buyer)
     }

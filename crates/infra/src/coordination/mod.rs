@@ -260,4 +260,27 @@ impl Coordination {
         }
         Ok(found)
     }
+
+    /// Takes away what is there of these buyers, and the epoch: nothing is reserved until the next rebuild. For an exchange that is
+    /// given up, such as a benchmark's. In memory, all there is.
+    pub async fn erase(
+        &self,
+        buyers: impl IntoIterator<Item = AccountId>,
+    ) -> Result<(), CoordinationError> {
+        match self.adapter() {
+            Adapter::Memory(memory) => {
+                memory.erase();
+                Ok(())
+            }
+            Adapter::Redis(redis) => redis.erase(buyers).await,
+        }
+    }
+
+    /// The least that asking costs: one round trip that counts, on the connection that reservations take. In memory there is none.
+    pub async fn bare_round_trip(&self) -> Result<(), CoordinationError> {
+        match self.adapter() {
+            Adapter::Memory(_) => Ok(()),
+            Adapter::Redis(redis) => redis.increment().await,
+        }
+    }
 }

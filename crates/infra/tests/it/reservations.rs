@@ -164,6 +164,9 @@ async fn nothing_is_reserved_before_it_is_loaded(node: Coordination) {
     node.open_buyer(account_id(2)).await.expect("opened");
     node.deposit(account_id(2), Micros(10), "a payment").await.expect("answered");
     assert!(matches!(reserve(&node, 1, &bid, 10).await, Reserved::Granted(_)));
+    node.erase([account_id(2)]).await.expect("erased");
+    assert_eq!(reserve(&node, 2, &bid, 10).await, Reserved::NotReady);
+    assert_eq!((node.join().await, node.figures(account_id(2)).await), (Ok(None), Ok(None)));
 }
 
 async fn an_older_epoch_does_not_replace_a_newer_one(node: Coordination) {

@@ -91,6 +91,15 @@ impl Redis {
         self.link.query::<u64>(&publish).await.map(|_| ())
     }
 
+    /// A bare round trip.
+    pub(super) async fn increment(&self) -> Result<(), CoordinationError> {
+        self.link.query::<u64>(redis::cmd("INCR").arg(self.yardstick())).await.map(|_| ())
+    }
+
+    fn yardstick(&self) -> String {
+        format!("{}:yardstick", self.key_prefix)
+    }
+
     fn epoch(&self) -> Option<NonZeroU64> {
         NonZeroU64::new(self.epoch.load(Ordering::Acquire))
     }

@@ -183,6 +183,18 @@ impl Redis {
         Ok(Some(figures))
     }
 
+    pub(in crate::coordination) async fn erase(
+        &self,
+        buyers: impl IntoIterator<Item = AccountId>,
+    ) -> Result<(), CoordinationError> {
+        let keys = buyers.into_iter().map(|buyer| self.buyer(buyer));
+        for key in keys.chain([self.epoch_key(), self.yardstick()]) {
+            self.link.query::<u64>(redis::cmd("DEL").arg(key)).await?;
+        }
+        self.epoch.store(0, Ordering::Release);
+        Ok(())
+    }
+
     async fn ended(&self, call: &redis::Cmd) -> Result<Ended, CoordinationError> {
         let answer: String = self.link.query(call).await?;
         match answer.as_str() {
