@@ -259,11 +259,13 @@ pub(crate) enum BenchCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
-    /// Durable settlements on SQLite
+    /// Durable settlements on SQLite or `PostgreSQL`
     ///
     /// Settles connected calls through the real engine and store, each on disk before it counts. Beside it, in the same run:
-    /// how many syncs a second this disk can do at all.
-    #[command(after_help = "Example:\n  dce bench settle --format json")]
+    /// on SQLite how many syncs a second this disk can do at all; on `PostgreSQL` what a plain double-entry schema in the same
+    /// database does, with one transaction for each transfer.
+    #[command(after_help = "Examples:\n  dce bench settle --format json\n  \
+                      dce bench settle --store postgresql://dce@localhost/empty --buyers 1")]
     Settle {
         /// Calls settled
         #[arg(long, default_value_t = 50_000, value_parser = value_parser!(u32).range(1..=7_000_000))]
@@ -271,6 +273,12 @@ pub(crate) enum BenchCommand {
         /// Settlements waiting for the disk at the same time
         #[arg(long, default_value_t = 512, value_parser = value_parser!(u32).range(1..=8_000))]
         in_flight: u32,
+        /// Buyers whose calls they are; one is a hot spot
+        #[arg(long, default_value_t = 100, value_parser = value_parser!(u32).range(1..=10_000))]
+        buyers: u32,
+        /// An empty database on a `PostgreSQL` server, instead of SQLite in a temporary directory
+        #[arg(long, value_name = "URL")]
+        store: Option<String>,
         /// For people or for machines
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,

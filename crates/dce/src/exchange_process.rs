@@ -56,7 +56,8 @@ async fn off_thread<T: Send + 'static>(
 /// Opens the store of a configuration.
 async fn open_store(config: &Config) -> Result<Store, Failure> {
     let place = config.place();
-    let options = StoreOptions { max_pages: config.data.max_pages, ..StoreOptions::default() };
+    let (max_pages, replicas) = (config.data.max_pages, config.store.replica_url.clone());
+    let options = StoreOptions { max_pages, replicas, ..StoreOptions::default() };
     off_thread(move || Ok(Store::open(place, &options)?)).await
 }
 
@@ -124,7 +125,8 @@ impl ExchangeProcess {
                 return Err(Failure::environment(error.to_string()));
             }
         };
-        let metrics_upkeep = tokio::spawn(keep_up(metrics, sip.watch(), relay.clone(), coordination));
+        let upkeep = keep_up(metrics, sip.watch(), store.reader(), relay.clone(), coordination);
+        let metrics_upkeep = tokio::spawn(upkeep);
         Ok(Self { store, engine, engine_thread, sip, http, relay, draining, metrics_upkeep })
     }
 
@@ -276,6 +278,7 @@ fn redis_probe(coordination: &Coordination) -> Probe {
 async fn keep_up(
     metrics: PrometheusHandle,
     sip: watch::Receiver<ServerStatus>,
+    reader: Reader,
     relay: Option<Arc<Relay>>,
     coordination: Coordination,
 ) {
@@ -283,6 +286,10 @@ async fn keep_up(
     loop {
         ticks.tick().await;
         sip_metrics::show(&sip.borrow());
+        if let Some((on_primary, on_replicas)) = reader.reads() {
+            metrics::counter!("dce_store_reads_total", "server" => "primary").absolute(on_primary);
+            metrics::counter!("dce_store_reads_total", "server" => "replica").absolute(on_replicas);
+        }
         if let Some(relay) = &relay {
             let status = relay.status();
             metrics::counter!("dce_kafka_events_sent_total").absolute(status.count);

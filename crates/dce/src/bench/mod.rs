@@ -4,6 +4,7 @@ pub(crate) mod percentiles;
 mod market;
 mod auction;
 mod decision;
+mod plain;
 mod settle;
 mod outbox;
 mod reserve;
@@ -38,9 +39,19 @@ pub(crate) fn run(command: &BenchCommand) -> Result<(), Failure> {
                 }
             }
         }
-        BenchCommand::Settle { calls, in_flight, format } => {
-            let figures = settle::run(*calls as usize, *in_flight as usize)?;
-            show(&figures, *format)
+        BenchCommand::Settle { calls, in_flight, buyers, store, format } => {
+            let load = settle::Load {
+                calls: *calls as usize,
+                in_flight: *in_flight as usize,
+                buyers: *buyers,
+                postgresql: store.as_deref(),
+            };
+            let figures = settle::run(&load)?;
+            show(&figures, *format)?;
+            match figures.violations {
+                0 => Ok(()),
+                violations => Err(Failure::found(format!("{violations} violations in the books"))),
+            }
         }
         BenchCommand::Outbox { brokers, events, paced_per_s, paced_s, format } => {
             let figures = outbox::run(brokers.clone(), *events as usize, *paced_per_s, *paced_s)?;

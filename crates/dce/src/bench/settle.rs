@@ -1,6 +1,7 @@
 //! `dce bench settle`: how many calls a second can be settled durably, through the real core and the real store.
 
 use super::percentiles::Percentiles;
+use super::plain::{self, PlainFigures};
 use crate::failure::Failure;
 use engine::{Decided, Owner};
 use exchange::account::{Account, AccountKind};
@@ -15,74 +16,133 @@ use exchange::policy::Policy;
 use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
-use infra::store::{CommitResult, OnDurable, Store, StoreOptions, UnitOfWork, Writer};
+use infra::store::{
+    AccountFilter, CommitResult, OnDurable, Page, PostgresqlUrl, Store, StoreError, StoreOptions, UnitOfWork,
+    Writer,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
+/// Payout and margin.
+const TRANSFERS: f64 = 2.0;
 const SELLER: AccountId = AccountId(Uuid::from_u128(1));
-const BUYERS: u128 = 100;
 const CALLED: &str = "+18005550100";
 /// 2026-07-01T17:00:00Z.
 const START: Timestamp = Timestamp(1_782_925_200_000_000);
 /// How long the disk is asked for bare syncs.
 const SYNC_PROBE: Duration = Duration::from_secs(2);
 
+/// What is to be measured.
+pub(super) struct Load<'a> {
+    /// Calls settled.
+    pub(super) calls: usize,
+    /// Settlements not yet durable, at most.
+    pub(super) in_flight: usize,
+    /// Buyers whose calls they are; one is a hot spot.
+    pub(super) buyers: u32,
+    /// An empty `PostgreSQL` database; absent is SQLite in a temporary directory.
+    pub(super) postgresql: Option<&'a str>,
+}
+
 /// What was measured. A settlement is one unit of work: payout, margin, call, usage, two events and its journal entry.
 #[derive(Debug, Serialize)]
 pub(super) struct SettleFigures {
+    store: &'static str,
     calls: usize,
     in_flight: usize,
+    buyers: u32,
     settlements_per_s: f64,
-    /// Syncs of the store while it settled.
+    /// Commits of the store while it settled, each one sync of the log.
     fsyncs_per_s: f64,
     settlements_per_fsync: f64,
     /// From handing a settlement to the store until it was durable.
     p50_ms: f64,
     p99_ms: f64,
-    /// The yardstick: one 4 KiB append and one sync after the other, in the same directory: what one sync for each
-    /// settlement could reach at best.
-    bare_fsyncs_per_s: f64,
+    #[serde(flatten)]
+    yardstick: Yardstick,
     /// Violations found by the audit of the books afterwards.
-    violations: u64,
+    pub(super) violations: u64,
+}
+
+/// What the same machine does without us, in the same run.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Yardstick {
+    /// One 4 KiB append and one sync after the other, in the same directory: what one sync for each settlement could
+    /// reach at best.
+    Syncs { bare_fsyncs_per_s: f64 },
+    /// A plain schema in the same database, before and after.
+    Plain(PlainFigures),
 }
 
 /// Connects `calls` calls, then settles them all, keeping `in_flight` of them waiting for the disk.
-pub(super) fn run(calls: usize, in_flight: usize) -> Result<SettleFigures, Failure> {
-    let directory = tempfile::Builder::new()
-        .prefix("dce-bench-")
-        .tempdir()
-        .map_err(|error| Failure::environment(format!("temporary directory: {error}")))?;
-    let bare_fsyncs_per_s = bare_fsyncs_per_s(directory.path())
-        .map_err(|error| Failure::environment(format!("{}: {error}", directory.path().display())))?;
-    let store = Store::open(directory.path(), &StoreOptions::default())?;
-    let mut owner = open_market(&store);
-    for index in 0..calls {
-        connect(&mut owner, &store.writer(), call(index), index);
+pub(super) fn run(load: &Load<'_>) -> Result<SettleFigures, Failure> {
+    let Some(url) = load.postgresql else {
+        let directory = tempfile::Builder::new()
+            .prefix("dce-bench-")
+            .tempdir()
+            .map_err(|error| Failure::environment(format!("temporary directory: {error}")))?;
+        let bare_fsyncs_per_s = bare_fsyncs_per_s(directory.path())
+            .map_err(|error| Failure::environment(format!("{}: {error}", directory.path().display())))?;
+        let store = Store::open(directory.path(), &StoreOptions::default())?;
+        return measure(load, "sqlite", &store, || Ok(Yardstick::Syncs { bare_fsyncs_per_s }));
+    };
+    let place = PostgresqlUrl::parse(url).map_err(StoreError::from)?;
+    let store = Store::open(place.clone(), &StoreOptions::default())?;
+    if !store.reader().accounts(&AccountFilter::default(), &Page::first(1))?.items.is_empty() {
+        return Err(Failure::usage(format!(
+            "--store {place}: there are accounts in it; name an empty database"
+        )));
+    }
+    let before = plain::transfers_per_s(url)?;
+    measure(load, "postgresql", &store, || {
+        let after = plain::transfers_per_s(url)?;
+        Ok(Yardstick::Plain(before.mean(&after)))
+    })
+}
+
+fn measure(
+    load: &Load<'_>,
+    name: &'static str,
+    store: &Store,
+    yardstick: impl FnOnce() -> Result<Yardstick, Failure>,
+) -> Result<SettleFigures, Failure> {
+    let calls: Vec<CallId> = call_ids(load.calls);
+    let mut owner = open_market(store, load.buyers);
+    for (index, call) in calls.iter().enumerate() {
+        connect(&mut owner, &store.writer(), *call, index);
     }
     store.writer().commit(UnitOfWork::default())?;
 
     let (_, syncs_before) = store.writer().units_and_syncs();
     let started = Instant::now();
-    let latencies_us = settle_all(&mut owner, &store.writer(), calls, in_flight)?;
+    let latencies_us = settle_all(&mut owner, &store.writer(), &calls, load.in_flight)?;
     let took_s = started.elapsed().as_secs_f64();
     let (_, syncs_after) = store.writer().units_and_syncs();
     let syncs = (syncs_after - syncs_before) as f64;
+    let settlements_per_s = load.calls as f64 / took_s;
+    let yardstick = match yardstick()? {
+        Yardstick::Plain(plain) => Yardstick::Plain(plain.against(settlements_per_s * TRANSFERS)),
+        syncs @ Yardstick::Syncs { .. } => syncs,
+    };
     let violations = store.reader().verify()?.violations_total;
     let Percentiles { p50, p99, .. } = Percentiles::of(latencies_us, 1_000.0);
     Ok(SettleFigures {
-        calls,
-        in_flight,
-        settlements_per_s: calls as f64 / took_s,
+        store: name,
+        calls: load.calls,
+        in_flight: load.in_flight,
+        buyers: load.buyers,
+        settlements_per_s,
         fsyncs_per_s: syncs / took_s,
-        settlements_per_fsync: calls as f64 / syncs.max(1.0),
+        settlements_per_fsync: load.calls as f64 / syncs.max(1.0),
         p50_ms: p50,
         p99_ms: p99,
-        bare_fsyncs_per_s,
+        yardstick,
         violations,
     })
 }
@@ -91,26 +151,26 @@ pub(super) fn run(calls: usize, in_flight: usize) -> Result<SettleFigures, Failu
 fn settle_all(
     owner: &mut Owner,
     writer: &Writer,
-    calls: usize,
+    calls: &[CallId],
     in_flight: usize,
 ) -> Result<Vec<u64>, Failure> {
     let (told, durable): (Sender<Instant>, Receiver<Instant>) = channel();
-    let mut latencies_us = Vec::with_capacity(calls);
+    let mut latencies_us = Vec::with_capacity(calls.len());
     let mut take = || -> Result<(), Failure> {
         let submitted = durable.recv().map_err(|_| Failure::environment("the store stopped"))?;
         latencies_us.push(u64::try_from(submitted.elapsed().as_micros()).unwrap_or(u64::MAX));
         Ok(())
     };
-    for index in 0..calls {
+    for (index, call) in calls.iter().enumerate() {
         if index >= in_flight {
             take()?;
         }
         let now = START.plus_ms(100_000_000 + index as u64);
-        let decided = owner.call(call(index), Input::CallerHungUp, now).expect("a connected call");
+        let decided = owner.call(*call, Input::CallerHungUp, now).expect("a connected call");
         let (told, submitted) = (told.clone(), Instant::now());
         submit(writer, decided.unit, move || told.send(submitted).expect("the benchmark listens"));
     }
-    for _ in 0..calls.min(in_flight) {
+    for _ in 0..calls.len().min(in_flight) {
         take()?;
     }
     Ok(latencies_us)
@@ -140,15 +200,18 @@ fn connect(owner: &mut Owner, writer: &Writer, call: CallId, index: usize) {
     }
 }
 
-fn call(index: usize) -> CallId {
-    CallId(Uuid::from_u128(index as u128 + 1))
+/// Of version 7, as calls' ids are: the time is now, the rest counts.
+fn call_ids(calls: usize) -> Vec<CallId> {
+    let ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let id = |index| Uuid::from_u128((ms << 80) | (7 << 76) | (2 << 62) | index as u128);
+    (0..calls).map(|index| CallId(id(index))).collect()
 }
 
 fn buyer(index: u128) -> AccountId {
     AccountId(Uuid::from_u128(1_000 + index))
 }
 
-fn open_market(store: &Store) -> Owner {
+fn open_market(store: &Store, buyers: u32) -> Owner {
     let policy = Policy::default();
     let screening = Arc::new(Screening::new(policy.screening.clone()).expect("the shipped rules are sound"));
     let mut owner = Owner::recover(Snapshot::default(), policy, screening, START).owner;
@@ -168,10 +231,10 @@ fn open_market(store: &Store) -> Owner {
         Command::OpenAccount { account: account(SELLER, AccountKind::Seller) },
         Command::PutTrackingNumber { number },
     ];
-    for index in 0..BUYERS {
+    for index in 0..u128::from(buyers) {
         let id = buyer(index);
         commands.push(Command::OpenAccount { account: account(id, AccountKind::Buyer) });
-        let amount_micros = Micros::units(1_000_000);
+        let amount_micros = Micros::units(100_000_000);
         commands.push(Command::Deposit { account: id, amount_micros, reference: "opening".to_owned() });
         commands.push(Command::PutBidProfile { bid: Box::new(bid(index)) });
     }
@@ -189,7 +252,7 @@ fn bid(index: u128) -> BidProfile {
     let destination = Destination::of("sip:target@127.0.0.1:5090");
     BidProfile {
         conversion: Conversion { min_connected_s: 90 },
-        caps: Caps { concurrent_calls: Some(1_000), ..Caps::default() },
+        caps: Caps { concurrent_calls: Some(8_000_000), ..Caps::default() },
         ..BidProfile::new(id, buyer(index), "roofing", price, destination)
     }
 }

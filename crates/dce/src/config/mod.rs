@@ -111,6 +111,8 @@ pub(crate) struct StoreConfig {
     pub(crate) kind: StoreKind,
     /// Where it is, if it is `PostgreSQL`.
     pub(crate) url: Option<PostgresqlUrl>,
+    /// Where its replicas are, which take the reads that they are up to date for.
+    pub(crate) replica_url: Option<PostgresqlUrl>,
 }
 
 /// Which database.
@@ -203,6 +205,10 @@ impl Config {
                 fault("store.kind", problem.to_owned());
             }
             _ => {}
+        }
+        if self.store.kind == StoreKind::Sqlite && self.store.replica_url.is_some() {
+            let problem = "is set, but store.kind is sqlite, which has no replicas; leave it out";
+            fault("store.replica_url", problem.to_owned());
         }
         if self.http.listen.is_empty() {
             fault("http.listen", "is empty; give an address such as 127.0.0.1:8080".to_owned());

@@ -263,10 +263,7 @@ impl Coordination {
 
     /// Takes away what is there of these buyers, and the epoch: nothing is reserved until the next rebuild. For an exchange that is
     /// given up, such as a benchmark's. In memory, all there is.
-    pub async fn erase(
-        &self,
-        buyers: impl IntoIterator<Item = AccountId>,
-    ) -> Result<(), CoordinationError> {
+    pub async fn erase(&self, buyers: impl IntoIterator<Item = AccountId>) -> Result<(), CoordinationError> {
         match self.adapter() {
             Adapter::Memory(memory) => {
                 memory.erase();

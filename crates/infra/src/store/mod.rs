@@ -80,6 +80,9 @@ pub struct StoreOptions {
     pub group_wait_us: u64,
     /// Connections that serve reads.
     pub read_connections: usize,
+    /// PostgreSQL: its replicas, which serve reads once they have what this process was told is durable; several hosts in one URL
+    /// share the reads with `load_balance_hosts=random`.
+    pub replicas: Option<PostgresqlUrl>,
     /// SQLite: a quota on the database file, in pages of 4 KiB; absent is the disk.
     pub max_pages: Option<u32>,
     /// SQLite: the largest database checked as a whole at the start, in MiB. A larger one is checked by `verify`.
@@ -93,6 +96,7 @@ impl Default for StoreOptions {
             group_max: 1_024,
             group_wait_us: 0,
             read_connections: 3,
+            replicas: None,
             max_pages: None,
             check_at_open_mib_max: 256,
         }

@@ -14,7 +14,7 @@ pub struct Reader(Arc<Connections>);
 /// Where the connections lead.
 pub(super) enum Connections {
     Sqlite(SqlitePool),
-    Postgresql(PostgresqlPool),
+    Postgresql(Box<PostgresqlPool>),
 }
 
 impl Reader {
@@ -33,11 +33,19 @@ impl Reader {
     /// Runs `read` on a free connection, within one transaction: it sees one state of the store.
     pub(super) fn with<T>(
         &self,
-        read: impl FnOnce(&dyn ReadConnection) -> Result<T, StoreError>,
+        read: impl Fn(&dyn ReadConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match &*self.0 {
             Connections::Sqlite(pool) => pool.with(read),
             Connections::Postgresql(pool) => pool.with(read),
+        }
+    }
+
+    /// Reads so far: on the primary, and on replicas. An SQLite file is neither.
+    pub fn reads(&self) -> Option<(u64, u64)> {
+        match &*self.0 {
+            Connections::Sqlite(_) => None,
+            Connections::Postgresql(pool) => Some(pool.reads()),
         }
     }
 
@@ -57,6 +65,7 @@ impl Reader {
         sql: &str,
         key: impl Into<Value>,
     ) -> Result<Option<T>, StoreError> {
-        self.with(|connection| connection.row(sql, &[key.into()], |row| row.document(table, 0)))
+        let key = [key.into()];
+        self.with(|connection| connection.row(sql, &key, |row| row.document(table, 0)))
     }
 }

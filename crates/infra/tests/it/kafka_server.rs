@@ -13,6 +13,7 @@ const PROGRAM: Program = Program {
             --config "$folder/server.properties""#,
     run: r#"java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$jars/*" kafka.Kafka "$folder/server.properties""#,
     ready: r#"bash -c "exec 3<>/dev/tcp/127.0.0.1/$port""#,
+    more: "false",
     end: "KILL",
     variables: &[],
 };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-/// What the keeper does. The program's own parts come in the environment: `make`, `run`, `ready`, and the signal to `end` it by.
+/// What the keeper does. The program's own parts come in the environment: `make`, `run`, `ready`, `more`, and the signal to `end` it by.
 const SCRIPT: &str = r#"
 folder=$(mktemp -d "/tmp/dce-$name-XXXXXX") || exit 1
 start() {
@@ -33,6 +33,7 @@ while read -r command; do
     pause) kill -STOP $pid ;;
     resume) kill -CONT $pid ;;
     start) start ;;
+    *) eval "$more" >>"$folder/log" 2>&1 ;;
     esac
     echo "done"
 done
@@ -54,6 +55,8 @@ pub(crate) struct Program<'a> {
     pub(crate) run: &'a str,
     /// Succeeds when it serves.
     pub(crate) ready: &'a str,
+    /// What any other order means.
+    pub(crate) more: &'a str,
     /// The signal that ends it without ado.
     pub(crate) end: &'a str,
     /// What the pieces need to know.
@@ -77,8 +80,10 @@ impl Keeper {
     pub(crate) fn start(program: &Program) -> Self {
         let mut command = shell_of(program.user);
         command.args(["-c", SCRIPT]).current_dir("/");
-        let Program { name, make, run, ready, end, .. } = *program;
-        command.envs([("name", name), ("make", make), ("run", run), ("ready", ready), ("end", end)]);
+        let Program { name, make, run, ready, more, end, .. } = *program;
+        let parts =
+            [("name", name), ("make", make), ("run", run), ("ready", ready), ("more", more), ("end", end)];
+        command.envs(parts);
         command.envs(program.variables.iter().map(|(name, value)| (name, value)));
         let mut process =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell to start it from");
@@ -91,7 +96,7 @@ impl Keeper {
         Self { folder, lines: Mutex::new(Lines { _process: process, orders, answers }) }
     }
 
-    /// `kill`, `stop`, `start`, `pause` or `resume`; returns when it is done.
+    /// `kill`, `stop`, `start`, `pause`, `resume`, or what its `more` obeys; returns when it is done.
     pub(crate) fn order(&self, order: &str) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(lines.orders, "{order}").expect("the keeper listens");

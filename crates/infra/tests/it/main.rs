@@ -14,6 +14,7 @@ mod audit;
 mod kafka_server;
 mod bus;
 mod postgresql;
+mod replicas;
 mod partitions;
 mod lost_answer;
 mod redis_server;

@@ -11,9 +11,14 @@ const PROGRAM: Program = Program {
     name: "postgresql",
     // It refuses to be root.
     user: Some("postgres"),
-    make: r#""$bin/initdb" -D "$folder/data" -U dce -A trust -E UTF8 --locale=C --no-sync"#,
+    make: r#"if [ -n "$primary" ]; then
+            "$bin/pg_basebackup" -h "$primary" -U dce -D "$folder/data" -R -X stream -c fast --no-sync
+        else
+            "$bin/initdb" -D "$folder/data" -U dce -A trust -E UTF8 --locale=C --no-sync
+        fi"#,
     run: r#""$bin/postgres" -D "$folder/data" -k "$folder" -c listen_addresses= $settings"#,
     ready: r#""$bin/pg_isready" -q -h "$folder" -U dce"#,
+    more: r#""$bin/pg_ctl" -D "$folder/data" promote -w"#,
     end: "QUIT",
     variables: &[],
 };
@@ -27,13 +32,26 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one, with these settings beside its defaults (`-c name=value`).
     pub(crate) fn start(settings: &str) -> Self {
+        Self::keep(settings, "")
+    }
+
+    /// Starts a streaming replica of this one.
+    pub(crate) fn replica(&self, settings: &str) -> Self {
+        Self::keep(settings, &self.folder().display().to_string())
+    }
+
+    fn keep(settings: &str, primary: &str) -> Self {
         let programs = programs().expect(MISSING);
-        let variables = [("bin", programs.display().to_string()), ("settings", settings.to_owned())];
+        let variables = [
+            ("bin", programs.display().to_string()),
+            ("settings", settings.to_owned()),
+            ("primary", primary.to_owned()),
+        ];
         let keeper = Keeper::start(&Program { variables: &variables, ..PROGRAM });
         Self { programs, keeper }
     }
 
-    /// `kill`, `stop` or `start`; returns when it is done.
+    /// `kill`, `stop`, `start` or `promote`; returns when it is done.
     pub(crate) fn order(&self, order: &str) {
         self.keeper.order(order);
     }

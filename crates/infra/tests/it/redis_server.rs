@@ -12,6 +12,7 @@ const PROGRAM: Program = Program {
     make: "redis-server --version",
     run: r#"redis-server --port 0 --unixsocket "$folder/redis.sock" --save '' --appendonly no --dir "$folder""#,
     ready: r#"redis-cli -s "$folder/redis.sock" PING | grep -q PONG"#,
+    more: "false",
     end: "KILL",
     variables: &[],
 };

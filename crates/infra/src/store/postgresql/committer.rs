@@ -6,8 +6,9 @@
 use super::error::{PostgresqlError, is_units_fault, one_line};
 use super::lease::{self, Held};
 use super::pipeline::{DEADLINE, Failed, Pipeline};
+use super::replicas::{WRITTEN_UP_TO, Written};
 use super::server::PostgresqlUrl;
-use super::session::Session;
+use super::session::{CONNECT_DEADLINE, Session};
 use super::staging::{Known, Progress, Staged, Stager};
 use super::tables::At;
 use crate::store::connection::Value;
@@ -36,6 +37,8 @@ pub(super) struct Committer {
     /// A batch that was sent and may be written: what it becomes if it is.
     in_doubt: Option<(Progress, Rejected)>,
     upkeep_at: Instant,
+    /// Told to those who read on replicas, where there are some.
+    written: Option<Written>,
 }
 
 /// Why a try failed.
@@ -54,11 +57,12 @@ impl<E: Into<StoreError>> From<E> for Trouble {
 
 impl Committer {
     /// Takes the database over, once its schema is up to date.
-    pub(super) fn open(url: &PostgresqlUrl) -> Result<Self, StoreError> {
+    pub(super) fn open(url: &PostgresqlUrl, written: Option<Written>) -> Result<Self, StoreError> {
         let session = locked(url)?;
         super::migrations::migrate(&session)?;
         let (held, known) = lease::take_over(&session)?;
         make_partitions(&session)?;
+        note_position(&session, written.as_ref())?;
         Ok(Self {
             url: url.clone(),
             process: lease::process(&session)?,
@@ -68,7 +72,15 @@ impl Committer {
             batch: held.batch,
             in_doubt: None,
             upkeep_at: Instant::now() + UPKEEP,
+            written,
         })
+    }
+
+    /// Which store this is, wherever it moves.
+    pub(super) fn store_id(&self) -> Result<Vec<u8>, StoreError> {
+        let session = self.session.as_ref().ok_or(StoreError::NoIdentity)?;
+        let rows = session.rows(DEADLINE, "SELECT store_id FROM identity", &[])?;
+        Ok(rows.first().ok_or(StoreError::NoIdentity)?.get(0))
     }
 
     /// A session to write with: the one there is, or a new one after the server was away.
@@ -77,7 +89,7 @@ impl Committer {
             return Ok(session);
         }
         let for_now = |error: PostgresqlError| CommitFailure::ForNow(error.into());
-        let session = Session::connect(&self.url).map_err(CommitFailure::ForNow)?;
+        let session = Session::connect(&self.url, CONNECT_DEADLINE).map_err(CommitFailure::ForNow)?;
         lease::set_up(&session).map_err(for_now)?;
         let is_locked = lease::lock_again(&session, self.process).map_err(for_now)?;
         let held = lease::held(&session).map_err(for_now)?;
@@ -94,6 +106,7 @@ impl Committer {
             Some(held) if is_locked => {
                 self.process = lease::process(&session).map_err(for_now)?;
                 self.found(held.batch);
+                note_position(&session, self.written.as_ref()).map_err(for_now)?;
                 tracing::info!(server = session.label(), "connected to PostgreSQL again");
                 Ok(session)
             }
@@ -119,8 +132,7 @@ impl Committer {
         let mut pipeline = Pipeline::new(session);
         pipeline.control("BEGIN".to_owned());
         pipeline.staged(&staged)?;
-        pipeline.end_batch(self.numbers(&progress))?;
-        pipeline.control("COMMIT".to_owned());
+        self.end(&mut pipeline, &progress)?;
         self.in_doubt = Some((progress, Rejected::new()));
         pipeline.run()?.map_err(|failed| {
             let trouble = trouble(session, &failed);
@@ -145,8 +157,7 @@ impl Committer {
             }
         }
         let mut pipeline = Pipeline::new(session);
-        pipeline.end_batch(self.numbers(&progress))?;
-        pipeline.control("COMMIT".to_owned());
+        self.end(&mut pipeline, &progress)?;
         self.in_doubt = Some((progress, rejected));
         pipeline.run()?.map_err(|(_, error)| session.sorted(&error).into())
     }
@@ -169,6 +180,13 @@ impl Committer {
             return Err(Trouble::Rejected(named));
         }
         Err(trouble)
+    }
+
+    /// Ends a batch: its number, the commit, and how far the log reaches then.
+    fn end(&self, pipeline: &mut Pipeline<'_>, progress: &Progress) -> Result<(), PostgresqlError> {
+        pipeline.end_batch(self.numbers(progress))?;
+        pipeline.control("COMMIT".to_owned());
+        self.written.clone().map_or(Ok(()), |written| pipeline.position(written))
     }
 
     /// What `end_batch` wants.
@@ -237,7 +255,7 @@ impl Commit for Committer {
 
 /// A session that holds the writer's lock.
 fn locked(url: &PostgresqlUrl) -> Result<Session, StoreError> {
-    let session = Session::connect(url)?;
+    let session = Session::connect(url, CONNECT_DEADLINE)?;
     lease::set_up(&session)?;
     if lease::try_lock(&session)? {
         return Ok(session);
@@ -245,6 +263,13 @@ fn locked(url: &PostgresqlUrl) -> Result<Session, StoreError> {
     let holder = lease::held(&session)?.map(|held| held.holder).filter(|holder| !holder.is_empty());
     let holder = holder.unwrap_or_else(|| "another exchange".to_owned());
     Err(PostgresqlError::Taken { server: session.label().to_owned(), holder }.into())
+}
+
+/// How far the log reaches, for those who read on replicas.
+fn note_position(session: &Session, written: Option<&Written>) -> Result<(), PostgresqlError> {
+    let Some(written) = written else { return Ok(()) };
+    written.note(session.rows(DEADLINE, WRITTEN_UP_TO, &[])?[0].get(0));
+    Ok(())
 }
 
 fn make_partitions(session: &Session) -> Result<(), PostgresqlError> {

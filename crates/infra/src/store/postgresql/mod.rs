@@ -1,4 +1,4 @@
-//! The store on a PostgreSQL server: one session that writes, a pool of sessions that read.
+//! The store on a PostgreSQL server: one session that writes, pools of sessions that read, on replicas where there are some.
 
 pub(super) mod error;
 pub(super) mod server;
@@ -10,6 +10,7 @@ mod pipeline;
 mod migrations;
 mod lease;
 mod committer;
+mod replicas;
 pub(super) mod pool;
 
 use super::reader::Connections;
@@ -18,8 +19,9 @@ use super::{Reader, StoreError, StoreOptions};
 use committer::Committer;
 use error::PostgresqlError;
 use pool::Pool;
+use replicas::{Replicas, Written};
 use server::PostgresqlUrl;
-use session::Session;
+use session::{CONNECT_DEADLINE, Session};
 
 /// An open PostgreSQL store.
 pub(super) struct PostgresqlStore {
@@ -29,18 +31,26 @@ pub(super) struct PostgresqlStore {
 
 /// Opens the store as its one writer, after bringing the schema up to date.
 pub(super) fn open(url: &PostgresqlUrl, options: &StoreOptions) -> Result<PostgresqlStore, StoreError> {
-    let committer = Committer::open(url)?;
-    let reader = Reader::new(Connections::Postgresql(Pool::new(url.clone(), options.read_connections)));
+    let written = Written::default();
+    let committer = Committer::open(url, options.replicas.is_some().then(|| written.clone()))?;
+    let replicas = match &options.replicas {
+        Some(replicas) => {
+            Some(Replicas::new(replicas.clone(), options.read_connections, committer.store_id()?, written))
+        }
+        None => None,
+    };
+    let pool = Pool::new(url.clone(), options.read_connections, replicas);
+    let reader = Reader::new(Connections::Postgresql(Box::new(pool)));
     Ok(PostgresqlStore { writer: WriterThread::start(committer, options)?, reader })
 }
 
 /// Opens the store for tools. Nothing is created or migrated, and nobody is kept out.
 pub(super) fn open_read_only(url: &PostgresqlUrl) -> Result<Reader, StoreError> {
-    let session = Session::connect(url)?;
+    let session = Session::connect(url, CONNECT_DEADLINE)?;
     let found = migrations::version(&session)?;
     if found < migrations::NEWEST {
         let server = url.label().to_owned();
         return Err(PostgresqlError::SchemaTooOld { server, found, known: migrations::NEWEST }.into());
     }
-    Ok(Reader::new(Connections::Postgresql(Pool::new(url.clone(), 1))))
+    Ok(Reader::new(Connections::Postgresql(Box::new(Pool::new(url.clone(), 1, None)))))
 }

@@ -1,6 +1,7 @@
 //! Statements sent one behind the other, without waiting for each other's answers: a batch is one round trip.
 
 use super::error::PostgresqlError;
+use super::replicas::{WRITTEN_UP_TO, Written};
 use super::session::Session;
 use super::staging::Staged;
 use super::tables::TABLES;
@@ -77,6 +78,18 @@ impl<'a> Pipeline<'a> {
     pub(super) fn end_batch(&mut self, numbers: [i64; 8]) -> Result<(), PostgresqlError> {
         let statement = self.prepared(END_BATCH)?;
         self.execute("writer", statement, numbers);
+        Ok(())
+    }
+
+    /// Asks how far the log reaches by now.
+    pub(super) fn position(&mut self, written: Written) -> Result<(), PostgresqlError> {
+        let statement = self.prepared(WRITTEN_UP_TO)?;
+        let client = self.session.client();
+        let answer = async move {
+            written.note(client.query_one(&statement, &[]).await?.get(0));
+            Ok(())
+        };
+        self.answers.push(("log position", Box::pin(answer)));
         Ok(())
     }
 

@@ -1,11 +1,14 @@
-//! A bounded pool of sessions that read. They are opened when needed, and again when the server was away.
+//! Bounded pools of sessions that read: of the primary, and of its replicas. They are opened when needed, and again when the server was
+//! away.
 
 use super::error::PostgresqlError;
+use super::replicas::Replicas;
 use super::server::PostgresqlUrl;
-use super::session::Session;
+use super::session::{CONNECT_DEADLINE, Session};
 use crate::store::StoreError;
 use crate::store::connection::{ReadConnection, Row, Rows, Value};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,10 +24,54 @@ const PIECE_DEADLINE: Duration = Duration::from_hours(1);
 /// Rows of a long answer fetched at once.
 const PIECE_ROWS: u32 = 1_000;
 
-/// The sessions.
+/// One state of the store, for reading.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Where reads go: to a replica that has everything this process was told is durable, or else to the primary.
 pub(in crate::store) struct Pool {
+    primary: Sessions,
+    replicas: Option<Replicas>,
+    on_primary: AtomicU64,
+    on_replicas: AtomicU64,
+}
+
+impl Pool {
+    pub(super) fn new(url: PostgresqlUrl, sessions_max: usize, replicas: Option<Replicas>) -> Self {
+        let primary = Sessions::new(url, sessions_max, CONNECT_DEADLINE);
+        Self { primary, replicas, on_primary: AtomicU64::default(), on_replicas: AtomicU64::default() }
+    }
+
+    /// Runs `read` within one transaction that sees one state of the store; on the primary if the replica fails on the way.
+    pub(in crate::store) fn with<T>(
+        &self,
+        read: impl Fn(&dyn ReadConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if let Some(replicas) = &self.replicas
+            && let Some(begun) = replicas.begun()
+        {
+            match begun.read(&read) {
+                Err(StoreError::Postgresql(error)) => replicas.rest(&error),
+                result => {
+                    self.on_replicas.fetch_add(1, Ordering::Relaxed);
+                    return result;
+                }
+            }
+        }
+        self.on_primary.fetch_add(1, Ordering::Relaxed);
+        self.primary.session()?.begun()?.read(read)
+    }
+
+    /// Reads on the primary and on replicas so far.
+    pub(in crate::store) fn reads(&self) -> (u64, u64) {
+        (self.on_primary.load(Ordering::Relaxed), self.on_replicas.load(Ordering::Relaxed))
+    }
+}
+
+/// Sessions on the servers of one URL.
+pub(super) struct Sessions {
     url: PostgresqlUrl,
-    sessions_max: usize,
+    most: usize,
+    connect_deadline: Duration,
     state: Mutex<State>,
     returned: Condvar,
 }
@@ -34,41 +81,29 @@ struct State {
     in_use: usize,
 }
 
-impl Pool {
-    pub(super) fn new(url: PostgresqlUrl, sessions_max: usize) -> Self {
+impl Sessions {
+    pub(super) fn new(url: PostgresqlUrl, most: usize, connect_deadline: Duration) -> Self {
         let state = Mutex::new(State { idle: Vec::new(), in_use: 0 });
-        Self { url, sessions_max: sessions_max.max(1), state, returned: Condvar::new() }
+        Self { url, most: most.max(1), connect_deadline, state, returned: Condvar::new() }
     }
 
-    /// Runs `read` on a free session, within one transaction that sees one state of the store.
-    pub(in crate::store) fn with<T>(
-        &self,
-        read: impl FnOnce(&dyn ReadConnection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let mut permit = self.permit()?;
-        let session = permit.session.take();
-        let session = begun(session, &self.url)?;
-        let reading = Reading { session: &session, cursors: Cell::new(0) };
-        let result = read(&reading);
-        let ended = session.run(READ_DEADLINE, "COMMIT");
-        let result = result.and_then(|value| Ok(ended.map(|()| value)?));
-        if session.is_usable() {
-            permit.session = Some(session);
-        }
-        result
+    /// The servers' names in errors.
+    pub(super) fn label(&self) -> &str {
+        self.url.label()
     }
 
-    fn permit(&self) -> Result<Permit<'_>, StoreError> {
+    /// Waits until a session may be used.
+    pub(super) fn session(&self) -> Result<Permit<'_>, StoreError> {
         let (mut state, _) = self
             .returned
-            .wait_timeout_while(self.state(), WAIT, |state| state.in_use >= self.sessions_max)
+            .wait_timeout_while(self.state(), WAIT, |state| state.in_use >= self.most)
             .unwrap_or_else(PoisonError::into_inner);
-        if state.in_use >= self.sessions_max {
+        if state.in_use >= self.most {
             let waited_ms = u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX);
             return Err(StoreError::ReadersBusy { waited_ms });
         }
         state.in_use += 1;
-        Ok(Permit { pool: self, session: state.idle.pop() })
+        Ok(Permit { sessions: self, session: state.idle.pop() })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -77,33 +112,78 @@ impl Pool {
 }
 
 /// One of the sessions that may be in use; a session put back into it is used again.
-struct Permit<'a> {
-    pool: &'a Pool,
+pub(super) struct Permit<'a> {
+    sessions: &'a Sessions,
     session: Option<Session>,
+}
+
+impl<'a> Permit<'a> {
+    /// With a transaction begun: on the idle session, unless the server went away meanwhile, or else on a new one.
+    pub(super) fn begun(mut self) -> Result<Begun<'a>, StoreError> {
+        if let Some(session) = self.session.take()
+            && session.run(READ_DEADLINE, BEGIN).is_ok()
+        {
+            return Ok(Begun { permit: self, session });
+        }
+        let session = self.connect()?;
+        session.run(READ_DEADLINE, BEGIN)?;
+        Ok(Begun { permit: self, session })
+    }
+
+    /// With an answer to a question that is asked before the transaction begins, for that sees nothing later.
+    pub(super) fn asked<T>(
+        &mut self,
+        question: impl Fn(&Session) -> Result<T, PostgresqlError>,
+    ) -> Result<T, StoreError> {
+        if let Some(session) = self.session.take()
+            && let Ok(answer) = question(&session)
+        {
+            self.session = Some(session);
+            return Ok(answer);
+        }
+        let session = self.connect()?;
+        let answer = question(&session)?;
+        self.session = Some(session);
+        Ok(answer)
+    }
+
+    fn connect(&self) -> Result<Session, StoreError> {
+        let session = Session::connect(&self.sessions.url, self.sessions.connect_deadline)?;
+        let timeout_ms = READ_DEADLINE.as_millis();
+        session.run(READ_DEADLINE, &format!("SET statement_timeout = {timeout_ms}; SET jit = off"))?;
+        Ok(session)
+    }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let mut state = self.pool.state();
+        let mut state = self.sessions.state();
         state.in_use -= 1;
         state.idle.extend(self.session.take());
-        self.pool.returned.notify_one();
+        self.sessions.returned.notify_one();
     }
 }
 
-/// A session with a transaction begun: the idle one, unless the server went away meanwhile, or else a new one.
-fn begun(idle: Option<Session>, url: &PostgresqlUrl) -> Result<Session, StoreError> {
-    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-    if let Some(session) = idle
-        && session.run(READ_DEADLINE, begin).is_ok()
-    {
-        return Ok(session);
+/// A session with a transaction begun.
+pub(super) struct Begun<'a> {
+    permit: Permit<'a>,
+    session: Session,
+}
+
+impl Begun<'_> {
+    /// Runs `read` and ends the transaction.
+    fn read<T>(
+        self,
+        read: impl FnOnce(&dyn ReadConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let Self { mut permit, session } = self;
+        let result = read(&Reading { session: &session, cursors: Cell::new(0) });
+        let ended = session.run(READ_DEADLINE, "COMMIT");
+        if session.is_usable() {
+            permit.session = Some(session);
+        }
+        result.and_then(|value| Ok(ended.map(|()| value)?))
     }
-    let session = Session::connect(url)?;
-    let timeout_ms = READ_DEADLINE.as_millis();
-    session.run(READ_DEADLINE, &format!("SET statement_timeout = {timeout_ms}; SET jit = off"))?;
-    session.run(READ_DEADLINE, begin)?;
-    Ok(session)
 }
 
 /// A session within a transaction.

@@ -18,7 +18,7 @@ use tokio_postgres::{Client, NoTls, Row, Statement};
 const STATEMENTS_MAX: usize = 256;
 
 /// How long connecting may take, over all hosts of the URL.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// One connection.
 pub(super) struct Session {
@@ -31,15 +31,15 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects, to whichever host of the URL has what the URL wants.
-    pub(super) fn connect(url: &PostgresqlUrl) -> Result<Self, StoreError> {
+    /// Connects, to whichever host of the URL has what the URL wants, within so long.
+    pub(super) fn connect(url: &PostgresqlUrl, deadline: Duration) -> Result<Self, StoreError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(StoreError::NoThread)?;
         let config = url.config()?;
         let connected = runtime.block_on(async {
-            let connecting = tokio::time::timeout(CONNECT_DEADLINE, config.connect(NoTls));
+            let connecting = tokio::time::timeout(deadline, config.connect(NoTls));
             let (client, connection) = connecting
                 .await
-                .map_err(|_| late(url.label(), CONNECT_DEADLINE))?
+                .map_err(|_| late(url.label(), deadline))?
                 .map_err(|error| PostgresqlError::of(url.label(), &error))?;
             tokio::spawn(async move {
                 // Whoever waits for an answer hears of it too.

@@ -39,8 +39,8 @@ impl Reader {
     /// The key whose secret has this SHA-256, unless it is revoked.
     pub fn api_key_by_hash(&self, secret_hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
         let sql = format!("{SELECT} WHERE secret_hash = $1 AND revoked_at IS NULL");
-        let hash = Value::Bytes(secret_hash.to_vec());
-        self.with(|connection| connection.row(&sql, &[hash], api_key))
+        let hash = [Value::Bytes(secret_hash.to_vec())];
+        self.with(|connection| connection.row(&sql, &hash, api_key))
     }
 
     /// One key, revoked or not.

@@ -29,8 +29,8 @@ impl Reader {
         let select = "SELECT outcome, count(*), CAST(sum(charge_micros) AS BIGINT),
             CAST(sum(payout_micros) AS BIGINT), CAST(sum(margin_micros) AS BIGINT) FROM calls";
         let (sql, values) = filter.conditions(self.dialect()).query(select, "GROUP BY outcome");
-        let mut totals = CallTotals::default();
         self.with(|connection| {
+            let mut totals = CallTotals::default();
             connection.query(&sql, &values, &mut |row| {
                 let calls = row.get::<i64>(1)?.cast_unsigned();
                 totals.offered += calls;
@@ -44,8 +44,8 @@ impl Reader {
                 totals.paid_micros.0 += row.get::<i64>(3)?;
                 totals.margin_micros.0 += row.get::<i64>(4)?;
                 Ok(())
-            })
-        })?;
-        Ok(totals)
+            })?;
+            Ok(totals)
+        })
     }
 }

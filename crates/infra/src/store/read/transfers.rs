@@ -6,6 +6,7 @@ use exchange::id::{AccountId, CallId};
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, Transfer, TransferReason};
 use exchange::time::Timestamp;
+use std::slice;
 use uuid::Uuid;
 
 const SELECT: &str = "SELECT t.seq, t.reason, payer.name, payee.name, t.amount_micros, t.at
@@ -36,7 +37,7 @@ impl Reader {
             Dialect::Postgresql => ("t.call = $1", call.0.into()),
         };
         let sql = format!("{SELECT} WHERE {which} ORDER BY t.seq");
-        self.with(|connection| connection.rows(&sql, &[key], booked))
+        self.with(|connection| connection.rows(&sql, slice::from_ref(&key), booked))
     }
 
     /// The money an account moved, newest first.
