@@ -15,12 +15,13 @@ pub(crate) struct Prerequisite {
 }
 
 /// Everything the tests need today. A database or broker joins as a row here and a start and stop in `test.rs`.
-pub(crate) const PREREQUISITES: [Prerequisite; 5] = [
+pub(crate) const PREREQUISITES: [Prerequisite; 6] = [
     Prerequisite { program: "sipp", debian_package: "sip-tester", needed_by: &["dce", "telephony"] },
     Prerequisite { program: "java", debian_package: "default-jre-headless", needed_by: &["infra"] },
     Prerequisite { program: "mvn", debian_package: "maven", needed_by: &["infra"] },
     // The server's own programs are not on the PATH; this one comes with them.
     Prerequisite { program: "pg_ctlcluster", debian_package: "postgresql", needed_by: &["infra"] },
+    Prerequisite { program: "redis-server", debian_package: "redis-server", needed_by: &["infra"] },
     // librdkafka is built with it.
     Prerequisite { program: "make", debian_package: "make", needed_by: &["infra"] },
 ];
@@ -116,9 +117,9 @@ mod tests {
     #[test]
     fn only_what_the_chosen_packages_need_is_provided() {
         for (packages, expected) in [
-            (&[][..], vec!["sipp", "java", "mvn", "pg_ctlcluster", "make"]),
+            (&[][..], vec!["sipp", "java", "mvn", "pg_ctlcluster", "redis-server", "make"]),
             (&["dce"][..], vec!["sipp"]),
-            (&["exchange", "infra"][..], vec!["java", "mvn", "pg_ctlcluster", "make"]),
+            (&["exchange", "infra"][..], vec!["java", "mvn", "pg_ctlcluster", "redis-server", "make"]),
         ] {
             let packages: Vec<String> = packages.iter().map(|it| (*it).to_owned()).collect();
             assert_eq!(needed(&packages).map(|it| it.program).collect::<Vec<_>>(), expected);

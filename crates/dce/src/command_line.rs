@@ -305,6 +305,22 @@ pub(crate) enum BenchCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Reservations of money, concurrency and caps on Redis
+    ///
+    /// Round trips with 1 and with 64 under way, reservations a second, and how many of those one buyer alone gets. Beside it, in turns:
+    /// a bare INCR on the same connection. Keys have a prefix of their own and are taken away, or expire in ten minutes.
+    #[command(after_help = "Example:\n  dce bench reserve --url redis://127.0.0.1:6379 --format json")]
+    Reserve {
+        /// Redis's address
+        #[arg(long)]
+        url: String,
+        /// Reservations of each kind
+        #[arg(long, default_value_t = 50_000, value_parser = value_parser!(u32).range(5..=10_000_000))]
+        reservations: u32,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
 }
 
 /// How a result is printed.

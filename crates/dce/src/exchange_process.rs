@@ -9,6 +9,7 @@ use exchange::effect::Action;
 use exchange::id::CallId;
 use gateway::{Dependencies, EVENT_SOURCE, HttpServer, Probe};
 use infra::bus::kafka::{KafkaConfig, Relay};
+use infra::coordination::{Coordination, CoordinationStatus, WhenLost};
 use infra::store::{Reader, Store, StoreHealth, StoreOptions, Writer};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::net::SocketAddr;
@@ -80,6 +81,9 @@ impl ExchangeProcess {
     /// Starts every part. What cannot start leaves nothing running.
     pub(crate) async fn start(config: &Config) -> Result<Self, Failure> {
         let metrics = install_metrics()?;
+        let coordination = Coordination::start(&config.coordination)
+            .await
+            .map_err(|error| Failure::usage(error.to_string()))?;
         let store = open_store(config).await?;
         let (out, actions) = unbounded_channel();
         let live_bidders = live_bidders::start(&config.live_bidders, &config.data.directory)?;
@@ -102,10 +106,14 @@ impl ExchangeProcess {
         let draining = Arc::new(AtomicBool::new(false));
         let mut probes = vec![("sip", sip_probe(&draining))];
         probes.extend(relay.as_ref().map(|relay| ("kafka", kafka_probe(relay))));
+        if coordination.status() != CoordinationStatus::InMemory {
+            probes.push(("redis", redis_probe(&coordination)));
+        }
         let dependencies = Dependencies {
             engine: engine.clone(),
             reader: store.reader(),
             writer: store.writer(),
+            coordination: coordination.clone(),
             metrics: metrics.clone(),
             probes,
         };
@@ -117,7 +125,8 @@ impl ExchangeProcess {
                 return Err(Failure::environment(error.to_string()));
             }
         };
-        let metrics_upkeep = tokio::spawn(keep_up(metrics, sip.watch(), store.reader(), relay.clone()));
+        let upkeep = keep_up(metrics, sip.watch(), store.reader(), relay.clone(), coordination);
+        let metrics_upkeep = tokio::spawn(upkeep);
         Ok(Self { store, engine, engine_thread, sip, http, relay, draining, metrics_upkeep })
     }
 
@@ -252,11 +261,26 @@ fn kafka_probe(relay: &Arc<Relay>) -> Probe {
     })
 }
 
+/// What `/health/ready` says about Redis. Whether calls can be taken without it is the policy's to say.
+fn redis_probe(coordination: &Coordination) -> Probe {
+    let coordination = coordination.clone();
+    Arc::new(move || match coordination.status() {
+        CoordinationStatus::InMemory | CoordinationStatus::Up => Ok("up".to_owned()),
+        CoordinationStatus::Away { policy: WhenLost::Degrade, .. } => {
+            Ok("away, limits are this node's own share; the log has the reason".to_owned())
+        }
+        CoordinationStatus::Away { policy: WhenLost::Refuse, .. } => {
+            Err("away, and the policy is to refuse without it; the log has the reason".to_owned())
+        }
+    })
+}
+
 async fn keep_up(
     metrics: PrometheusHandle,
     sip: watch::Receiver<ServerStatus>,
     reader: Reader,
     relay: Option<Arc<Relay>>,
+    coordination: Coordination,
 ) {
     let mut ticks = tokio::time::interval(METRICS_UPKEEP);
     loop {
@@ -271,6 +295,11 @@ async fn keep_up(
             metrics::counter!("dce_kafka_events_sent_total").absolute(status.count);
             metrics::gauge!("dce_kafka_events_waiting").set(status.waiting as f64);
             metrics::gauge!("dce_kafka_up").set(f64::from(u8::from(status.failing.is_none())));
+        }
+        if coordination.status() != CoordinationStatus::InMemory {
+            let is_up = coordination.status() == CoordinationStatus::Up;
+            metrics::gauge!("dce_redis_up").set(f64::from(u8::from(is_up)));
+            metrics::counter!("dce_redis_losses_total").absolute(coordination.losses());
         }
         metrics.run_upkeep();
     }

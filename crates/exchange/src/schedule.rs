@@ -243,6 +243,13 @@ impl Schedule {
         }
         (begun, all)
     }
+
+    /// Even pacing: how much of a day's cap may be used by this minute, rounded down.
+    pub fn released(&self, local: &LocalTime, cap: i64) -> i64 {
+        let (begun, all) = self.opening_minutes(local);
+        let share = i128::from(cap) * i128::from(begun) / i128::from(all.max(1));
+        i64::try_from(share).unwrap_or(i64::MAX)
+    }
 }
 
 impl OpenHours {

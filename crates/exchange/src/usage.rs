@@ -228,11 +228,7 @@ fn is_paced_out(
     local: &LocalTime,
     hold: Micros,
 ) -> bool {
-    let (begun, all) = bid.schedule.opening_minutes(local);
-    let released = |cap: i64| {
-        let share = i128::from(cap) * i128::from(begun) / i128::from(all.max(1));
-        i64::try_from(share).unwrap_or(i64::MAX)
-    };
+    let released = |cap: i64| bid.schedule.released(local, cap);
     let daily = bid.caps.limits.iter().filter(|limit| limit.per == Period::Day);
     let taken = in_use.in_period(Period::Day.index(), numbers);
     let first = taken.calls == 0;

@@ -5,7 +5,6 @@
 
 use crate::api_key::ApiKeyText;
 use crate::problem::{Kind, Problem};
-use crate::rate::{Rates, Verdict};
 use crate::state::Gateway;
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -13,10 +12,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use exchange::id::AccountId;
+use infra::coordination::{RateLimiter, Verdict};
 use infra::store::ApiKey;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::time::Instant;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -185,7 +184,7 @@ pub(crate) async fn guard(
     let Policy::Roles(allowed) = policy else { return Ok(next.run(request).await) };
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
     let principal = authenticate(&gateway, request.headers(), from).await?;
-    let rate = gateway.rates().take(principal.key, Instant::now());
+    let rate = gateway.rates().take(principal.key).await?;
     let rate_headers = rate_headers(gateway.rates(), rate);
     let result = match rate {
         Verdict::Waits { for_ } => {
@@ -206,7 +205,7 @@ pub(crate) async fn guard(
     Ok(response)
 }
 
-/// Finds the key a request was sent with. It is looked up every time, so that a revocation takes effect at once.
+/// Finds the key a request was sent with.
 async fn authenticate(
     gateway: &Gateway,
     headers: &HeaderMap,
@@ -220,7 +219,7 @@ async fn authenticate(
     }
     // Right keys are heard from such an address all the same: behind a proxy, many clients share one.
     if let Some(from) = from
-        && let Verdict::Waits { for_ } = gateway.wrong_keys().take(network(from), Instant::now())
+        && let Verdict::Waits { for_ } = gateway.wrong_keys().take(network(from)).await?
     {
         let detail = "too many wrong API keys from this address; wait for as long as Retry-After says";
         return Err(Problem::new(Kind::RateLimited, detail).with_retry_after_s(whole_seconds(for_)));
@@ -240,7 +239,7 @@ async fn find(gateway: &Gateway, credentials: &HeaderValue) -> Result<Option<Pri
     let Some(text) = credentials.to_str().ok().and_then(bearer) else { return Ok(None) };
     let Ok(text) = text.parse::<ApiKeyText>() else { return Ok(None) };
     let hash = text.secret_hash();
-    let key = gateway.read(move |reader| reader.api_key_by_hash(&hash)).await?;
+    let key = gateway.api_key(hash).await?;
     let key = key.filter(|key| key.id == text.id && key.revoked_at.is_none());
     Ok(key.and_then(|key| Some(Principal { key: key.id, role: Role::read(&key)? })))
 }
@@ -256,14 +255,14 @@ fn whole_seconds(wait: std::time::Duration) -> u64 {
 }
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
-fn rate_headers(rates: &Rates<Uuid>, verdict: Verdict) -> HeaderMap {
+fn rate_headers(rates: &RateLimiter<Uuid>, verdict: Verdict) -> HeaderMap {
     let (remaining, reset) = match verdict {
         Verdict::Passes { remaining } => (remaining, None),
         Verdict::Waits { for_ } => (0, Some(whole_seconds(for_))),
     };
     let reset = reset.map(|reset_s| format!(";t={reset_s}")).unwrap_or_default();
     let lines = [
-        ("ratelimit-policy", format!("\"key\";q={};w={}", rates.burst(), rates.window_s())),
+        ("ratelimit-policy", format!("\"key\";q={};w={}", rates.limit().burst(), rates.limit().window_s())),
         ("ratelimit", format!("\"key\";r={remaining}{reset}")),
     ];
     let lines = lines.into_iter().filter_map(|(name, value)| {

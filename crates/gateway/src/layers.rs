@@ -112,6 +112,7 @@ mod tests {
     use axum::routing::get;
     use engine::{EngineConfig, EngineThread, LiveBidders};
     use exchange::policy::Policy;
+    use infra::coordination::Coordination;
     use infra::store::{Store, StoreOptions};
     use metrics_exporter_prometheus::PrometheusBuilder;
     use tempfile::TempDir;
@@ -139,8 +140,9 @@ mod tests {
         .expect("an engine");
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let (reader, writer) = (store.reader(), store.writer());
-        let gateway =
-            Gateway::new(config, Dependencies { engine, reader, writer, metrics, probes: Vec::new() });
+        let coordination = Coordination::in_memory();
+        let dependencies = Dependencies { engine, reader, writer, coordination, metrics, probes: Vec::new() };
+        let gateway = Gateway::new(config, dependencies);
         let routes = Router::new()
             .route("/panics", get(async || -> () { panic!("on purpose, to see it caught") }))
             .route("/hangs", get(std::future::pending::<()>));

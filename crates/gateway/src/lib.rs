@@ -7,7 +7,6 @@ mod config;
 mod problem;
 mod api_key;
 mod ping_endpoint;
-mod rate;
 mod state;
 mod access;
 mod request;

@@ -3,15 +3,14 @@
 
 use crate::access::{Role, network};
 use crate::problem::Problem;
-use crate::rate::Verdict;
 use crate::state::Gateway;
 use exchange::id::AccountId;
 use exchange::phone_number::PhoneNumber;
+use infra::coordination::Verdict;
 use infra::store::ApiKey;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::IpAddr;
-use std::time::Instant;
 
 /// Bytes of a secret: 128 bits of the operating system's randomness, so that a plain hash of it is safe to keep.
 const SECRET_BYTES: usize = 16;
@@ -71,8 +70,14 @@ pub(crate) enum NotAdmitted {
     Unknown,
     /// It, or the address, asks too often.
     TooOften,
-    /// The store cannot be asked.
+    /// What must be asked for that cannot be.
     Failed(Problem),
+}
+
+impl From<Problem> for NotAdmitted {
+    fn from(problem: Problem) -> Self {
+        Self::Failed(problem)
+    }
 }
 
 impl PingEndpoint {
@@ -98,17 +103,15 @@ impl PingEndpoint {
         secret: &PingSecret,
         from: Option<IpAddr>,
     ) -> Result<Self, NotAdmitted> {
-        let hash = secret.hash();
-        let found = gateway.read(move |reader| reader.api_key_by_hash(&hash)).await;
-        let key = found.map_err(NotAdmitted::Failed)?;
+        let key = gateway.api_key(secret.hash()).await?;
         let Some((key, endpoint)) = key.and_then(|key| Some((key.id, Self::of(&key)?))) else {
-            let verdict = from.map(|from| gateway.wrong_keys().take(network(from), Instant::now()));
-            return Err(match verdict {
-                Some(Verdict::Waits { .. }) => NotAdmitted::TooOften,
-                _ => NotAdmitted::Unknown,
+            let Some(from) = from else { return Err(NotAdmitted::Unknown) };
+            return Err(match gateway.wrong_keys().take(network(from)).await.map_err(Problem::from)? {
+                Verdict::Waits { .. } => NotAdmitted::TooOften,
+                Verdict::Passes { .. } => NotAdmitted::Unknown,
             });
         };
-        match gateway.rates().take(key, Instant::now()) {
+        match gateway.rates().take(key).await.map_err(Problem::from)? {
             Verdict::Passes { .. } => Ok(endpoint),
             Verdict::Waits { .. } => Err(NotAdmitted::TooOften),
         }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::CommandError;
+use infra::coordination::CoordinationError;
 use infra::store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -222,6 +223,14 @@ impl From<StoreError> for Problem {
             StoreError::Stopped => Self::new(Kind::Stopping, "try again when it is back"),
             error => Self::internal(&error),
         }
+    }
+}
+
+impl From<CoordinationError> for Problem {
+    fn from(_: CoordinationError) -> Self {
+        // Why is in the log and in `/health/ready`; only where the policy is to refuse does it come to this.
+        let detail = "what nodes must agree on cannot be asked for; try again in a few seconds";
+        Self::new(Kind::Overloaded, detail)
     }
 }
 

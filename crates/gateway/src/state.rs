@@ -3,10 +3,10 @@
 use crate::config::HttpConfig;
 use crate::live_bids::Sessions;
 use crate::problem::{Kind, Problem};
-use crate::rate::Rates;
 use engine::Engine;
 use exchange::time::Timestamp;
-use infra::store::{Reader, StoreError, StoreHealth, Writer};
+use infra::coordination::{Coordination, RateLimit, RateLimiter, SecretHash};
+use infra::store::{ApiKey, Reader, StoreError, StoreHealth, Writer};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct Dependencies {
     pub reader: Reader,
     /// Takes API keys, which the engine has nothing to do with.
     pub writer: Writer,
+    /// What nodes agree on: rate limits, and keys that are revoked.
+    pub coordination: Coordination,
     /// Renders metrics.
     pub metrics: PrometheusHandle,
     /// Further parts of the exchange that `/health/ready` tells about, such as `sip`.
@@ -37,8 +39,8 @@ pub(crate) struct Gateway(Arc<Inner>);
 
 struct Inner {
     dependencies: Dependencies,
-    rates: Rates<Uuid>,
-    wrong_keys: Rates<IpAddr>,
+    rates: RateLimiter<Uuid>,
+    wrong_keys: RateLimiter<IpAddr>,
     in_flight: Semaphore,
     request_timeout: Duration,
     public_sip_host: Option<String>,
@@ -53,10 +55,13 @@ impl std::fmt::Debug for Gateway {
 
 impl Gateway {
     pub(crate) fn new(config: &HttpConfig, dependencies: Dependencies) -> Self {
+        let coordination = &dependencies.coordination;
+        let rate = RateLimit::new(config.requests_per_minute, config.requests_burst);
+        let wrong_keys = RateLimit::new(config.wrong_keys_per_minute, config.wrong_keys_per_minute);
         Self(Arc::new(Inner {
+            rates: RateLimiter::new(coordination, "key", rate),
+            wrong_keys: RateLimiter::new(coordination, "wrong_key", wrong_keys),
             dependencies,
-            rates: Rates::new(config.requests_per_minute, config.requests_burst),
-            wrong_keys: Rates::new(config.wrong_keys_per_minute, config.wrong_keys_per_minute),
             in_flight: Semaphore::new(config.requests_in_flight_max),
             request_timeout: Duration::from_millis(config.request_timeout_ms),
             public_sip_host: config.public_sip_host.clone(),
@@ -76,11 +81,11 @@ impl Gateway {
         &self.0.dependencies.probes
     }
 
-    pub(crate) fn rates(&self) -> &Rates<Uuid> {
+    pub(crate) fn rates(&self) -> &RateLimiter<Uuid> {
         &self.0.rates
     }
 
-    pub(crate) fn wrong_keys(&self) -> &Rates<IpAddr> {
+    pub(crate) fn wrong_keys(&self) -> &RateLimiter<IpAddr> {
         &self.0.wrong_keys
     }
 
@@ -114,6 +119,21 @@ impl Gateway {
         let reader = self.0.dependencies.reader.clone();
         let read = tokio::task::spawn_blocking(move || read(&reader)).await;
         read.map_err(|error| Problem::internal(&error))?.map_err(Problem::from)
+    }
+
+    /// The API key with this secret, unless it is revoked. Looked up a moment ago, the store is not asked.
+    pub(crate) async fn api_key(&self, hash: SecretHash) -> Result<Option<ApiKey>, Problem> {
+        let read = || self.read(move |reader| reader.api_key_by_hash(&hash));
+        self.0.dependencies.coordination.api_key(hash, read).await
+    }
+
+    /// Revokes an API key, for good: no node hears it from now on.
+    pub(crate) async fn revoke_api_key(&self, id: Uuid) -> Result<(), Problem> {
+        self.write(move |writer| writer.revoke_api_key(id, now())).await?;
+        if let Err(error) = self.0.dependencies.coordination.revoked(id).await {
+            tracing::warn!(%error, key = %id, "other nodes may believe a revoked key for some seconds");
+        }
+        Ok(())
     }
 
     /// Writes what the engine has nothing to do with.

@@ -7,10 +7,12 @@ mod decision;
 mod plain;
 mod settle;
 mod outbox;
+mod reserve;
 
 use crate::command_line::{BenchCommand, Format};
 use crate::failure::Failure;
 use crate::print;
+use infra::coordination::RedisUrl;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -57,6 +59,15 @@ pub(crate) fn run(command: &BenchCommand) -> Result<(), Failure> {
             match figures.faults {
                 0 => Ok(()),
                 faults => Err(Failure::found(format!("{faults} events are missing or out of order"))),
+            }
+        }
+        BenchCommand::Reserve { url, reservations, format } => {
+            let url = RedisUrl::parse(url).map_err(|error| Failure::usage(format!("--url {error}")))?;
+            let figures = reserve::run(url, *reservations as usize)?;
+            show(&figures, *format)?;
+            match figures.faults {
+                0 => Ok(()),
+                faults => Err(Failure::found(format!("{faults} reservations or balances are wrong"))),
             }
         }
     }

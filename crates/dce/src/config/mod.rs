@@ -13,6 +13,7 @@ use exchange::bid::sip_uri::is_sip_uri;
 use exchange::compliance::area_code::AreaCodes;
 use exchange::policy::Policy;
 use infra::bus::kafka::KafkaConfig;
+use infra::coordination::{CoordinationConfig, CoordinationKind};
 use infra::store::{Place, PostgresqlUrl};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) data: DataConfig,
     /// The database.
     pub(crate) store: StoreConfig,
+    /// What nodes agree on, and where.
+    pub(crate) coordination: CoordinationConfig,
     /// The HTTP API.
     pub(crate) http: gateway::HttpConfig,
     /// SIP: where to listen, and whose calls to take.
@@ -187,6 +190,7 @@ impl Config {
         faults.extend(self.listening_twice());
         faults.extend(self.policy_faults());
         faults.extend(self.bus.faults());
+        faults.extend(coordination_faults(&self.coordination));
         let mut fault = |key: &'static str, problem: String| faults.push(Fault { key: key.into(), problem });
         if self.data.directory.as_os_str().is_empty() {
             fault("data.directory", "is empty; name a directory".to_owned());
@@ -279,7 +283,7 @@ impl Config {
 
     /// Numbers that are too small or too large.
     fn out_of_range(&self) -> Vec<Fault> {
-        let Self { data, http, policy, engine, bus, shutdown, .. } = self;
+        let Self { data, coordination, http, policy, engine, bus, shutdown, .. } = self;
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let ranges = [
             // The empty tables alone need 256 pages.
@@ -291,6 +295,8 @@ impl Config {
             ("http.requests_burst", http.requests_burst.into(), 1, 10_000_000),
             ("http.wrong_keys_per_minute", http.wrong_keys_per_minute.into(), 1, 1_000_000),
             ("http.live_bid_sessions_max", count(http.live_bid_sessions_max), 1, 100_000),
+            ("coordination.timeout_ms", coordination.timeout_ms, 5, 5_000),
+            ("coordination.nodes", coordination.nodes.into(), 1, 1_000),
             ("policy.ring_timeout_ms", policy.ring_timeout_ms, 1_000, 180_000),
             ("policy.max_call_s", policy.max_call_s.into(), 1, 86_400),
             ("policy.route_plan_max", policy.route_plan_max.into(), 1, 20),
@@ -319,6 +325,30 @@ impl Config {
             })
             .collect()
     }
+}
+
+/// What cannot work of the coordination. Its keys are fit for Redis's own names of keys and channels.
+fn coordination_faults(config: &CoordinationConfig) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut fault = |key: &'static str, problem| faults.push(Fault { key: key.into(), problem });
+    match (config.kind, &config.url) {
+        (CoordinationKind::Redis, None) => {
+            let problem = "is not set; write redis://user:password@host:6379/0";
+            fault("coordination.url", problem.to_owned());
+        }
+        (CoordinationKind::Memory, Some(_)) => {
+            let problem = "is memory, but coordination.url is set; write redis, or leave the URL out";
+            fault("coordination.kind", problem.to_owned());
+        }
+        _ => {}
+    }
+    let prefix = &config.key_prefix;
+    let is_legal = |letter: char| letter.is_ascii_alphanumeric() || "._-:".contains(letter);
+    if !(1..=100).contains(&prefix.len()) || !prefix.chars().all(is_legal) {
+        let problem = format!("'{prefix}' cannot begin a key; use letters, digits, '.', '_', '-' and ':'");
+        fault("coordination.key_prefix", problem);
+    }
+    faults
 }
 
 /// The key that an error of the SIP settings is about.

@@ -34,8 +34,9 @@ fn the_optional_keys_of_the_example_exist() {
         })
         .collect();
     assert_ne!(with_options, example, "the example has no optional keys");
-    // The URL of a server needs a store that is one.
+    // The URL of a server needs a store, or a coordination, that is one.
     let with_options = with_options.replace("kind = \"sqlite\"", "kind = \"postgresql\"");
+    let with_options = with_options.replace("kind = \"memory\"", "kind = \"redis\"");
     std::fs::write(directory.path().join("dce.toml"), with_options).expect("writable");
     let checked = run(&directory, &["config", "check", "--config", "dce.toml"]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
@@ -102,7 +103,7 @@ no_bidder_status = 404
         "dce: dce.toml:15: sip.trunks[0].source: unknown field `source`, expected `name` or `sources`",
         "dce: dce.toml:16: sip.no_bidder_status cannot be used: no_bidder_status is 404; use 480 or 503",
         "dce: environment variable DCE_HTP__LISTEN: unknown key htp; did you mean http?",
-        "dce: environment variable DCE_LISTEN: unknown key listen; known are bus, data, engine, http, live_bidders, log, policy, shutdown, sip, store",
+        "dce: environment variable DCE_LISTEN: unknown key listen; known are bus, coordination, data, engine, http, live_bidders, log, policy, shutdown, sip, store",
         "dce: environment variable DCE_HTTP__LISTEN: http.listen 'localhost' is not an IP address and port; write it as 127.0.0.1:8080",
         "dce: flag --set policy.route_plan_max: policy.route_plan_max: invalid value: integer `300`, expected u8",
     ];
@@ -134,6 +135,13 @@ fn settings_that_cannot_work_are_refused_with_their_key() {
             "policy.screening.emergency_states=LA,ZZ",
             "policy.screening.emergency_states has ZZ, which is no state",
         ),
+        ("coordination.kind=redis", "coordination.url is not set; write redis://"),
+        (
+            "coordination.url=redis://cache.example",
+            "coordination.kind is memory, but coordination.url is set",
+        ),
+        ("coordination.key_prefix={a}", "coordination.key_prefix '{a}' cannot begin a key"),
+        ("coordination.timeout_ms=1", "coordination.timeout_ms is 1, below 5"),
         ("policy.reservation_ms=130000", "policy.reservation_ms is 130000, above policy.reservation_ms_max"),
     ];
     for (setting, says) in cases {

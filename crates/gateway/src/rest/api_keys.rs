@@ -146,6 +146,6 @@ pub(crate) async fn revoke(
     if gateway.read(move |reader| reader.api_key(id)).await?.is_none() {
         return Err(Problem::not_found("API key"));
     }
-    gateway.write(move |writer| writer.revoke_api_key(id, now())).await?;
+    gateway.revoke_api_key(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

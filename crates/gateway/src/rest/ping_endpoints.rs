@@ -140,6 +140,6 @@ pub(crate) async fn revoke(
     if !endpoint.is_some_and(|endpoint| principal.role.sees_account(endpoint.seller)) {
         return Err(Problem::not_found("ping endpoint"));
     }
-    gateway.write(move |writer| writer.revoke_api_key(id, now())).await?;
+    gateway.revoke_api_key(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

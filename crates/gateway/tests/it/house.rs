@@ -10,6 +10,7 @@ use exchange::policy::Policy;
 use exchange::time::Timestamp;
 use gateway::{ApiKeyText, Dependencies, HttpConfig, HttpServer};
 use http_body_util::BodyExt;
+use infra::coordination::Coordination;
 use infra::store::{ApiKey, Store, StoreOptions, VerifyReport};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
@@ -171,6 +172,7 @@ fn dependencies(engine: &Engine, store: &Store) -> Dependencies {
         engine: engine.clone(),
         reader: store.reader(),
         writer: store.writer(),
+        coordination: Coordination::in_memory(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         probes: Vec::new(),
     }

@@ -152,7 +152,7 @@ fn dead_letters(config: &KafkaConfig, count: usize) -> BTreeSet<String> {
 
 #[test]
 fn kafka_killed_under_load_costs_delay_and_nothing_else() {
-    let mut server = KafkaServer::start();
+    let server = KafkaServer::start();
     let directory = Directory::new();
     let config = server.config("killed");
     let store = directory.open();

@@ -1,5 +1,6 @@
-//! Tests of the store against real files and a real server.
+//! Tests of the store, the bus and the coordination against real files and real servers.
 
+mod keeper;
 mod postgresql_server;
 mod fixtures;
 mod conformance;
@@ -16,3 +17,6 @@ mod postgresql;
 mod replicas;
 mod partitions;
 mod lost_answer;
+mod redis_server;
+mod coordination;
+mod reservations;

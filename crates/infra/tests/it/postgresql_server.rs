@@ -1,62 +1,32 @@
 //! A PostgreSQL server of our own: its files in a temporary folder, reached over a socket there, gone when the test program is.
 
-use std::io::{BufRead, BufReader, Write};
+use crate::keeper::{Keeper, Program};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::process::Command;
 
 /// What is missing when no server can be started.
 const MISSING: &str = "these tests need PostgreSQL 15 or newer: `cargo xtask test` installs it, or `apt-get install postgresql`";
 
-/// Runs the server, obeys `kill`, `stop`, `start` and `promote`, and takes everything away when nobody speaks to it any more. It is a process
-/// of its own so that the server also ends when the test program is killed.
-const KEEPER: &str = r#"
-folder=$(mktemp -d /tmp/dce-postgresql-XXXXXX) || exit 1
-start() {
-    for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        "$bin/postgres" -D "$folder/data" -k "$folder" -c listen_addresses= $settings >>"$folder/log" 2>&1 &
-        pid=$!
-        while kill -0 $pid 2>/dev/null; do
-            "$bin/pg_isready" -q -h "$folder" -U dce && return 0
-            sleep 0.02
-        done
-        # Killed just before, the old server's processes may not all be gone.
-        sleep 0.2
-    done
-    cat "$folder/log" >&2
-    return 1
-}
-if [ -n "$primary" ]; then
-    "$bin/pg_basebackup" -h "$primary" -U dce -D "$folder/data" -R -X stream -c fast --no-sync >"$folder/log" 2>&1
-else
-    "$bin/initdb" -D "$folder/data" -U dce -A trust -E UTF8 --locale=C --no-sync >"$folder/log" 2>&1
-fi &&
-start && echo "ready $folder" || { cat "$folder/log" >&2; rm -rf "$folder"; exit 1; }
-while read -r command; do
-    case $command in
-    kill) kill -9 $pid $(ps -o pid= --ppid $pid); wait $pid 2>/dev/null ;;
-    stop) kill -INT $pid; wait $pid ;;
-    start) start ;;
-    promote) "$bin/pg_ctl" -D "$folder/data" promote -w >>"$folder/log" ;;
-    esac
-    echo "done"
-done
-kill -QUIT $pid 2>/dev/null
-wait $pid 2>/dev/null
-rm -rf "$folder"
-"#;
+const PROGRAM: Program = Program {
+    name: "postgresql",
+    // It refuses to be root.
+    user: Some("postgres"),
+    make: r#"if [ -n "$primary" ]; then
+            "$bin/pg_basebackup" -h "$primary" -U dce -D "$folder/data" -R -X stream -c fast --no-sync
+        else
+            "$bin/initdb" -D "$folder/data" -U dce -A trust -E UTF8 --locale=C --no-sync
+        fi"#,
+    run: r#""$bin/postgres" -D "$folder/data" -k "$folder" -c listen_addresses= $settings"#,
+    ready: r#""$bin/pg_isready" -q -h "$folder" -U dce"#,
+    more: r#""$bin/pg_ctl" -D "$folder/data" promote -w"#,
+    end: "QUIT",
+    variables: &[],
+};
 
 /// A running server.
 pub(crate) struct Server {
-    folder: PathBuf,
     programs: PathBuf,
-    keeper: Mutex<Keeper>,
-}
-
-struct Keeper {
-    _process: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    keeper: Keeper,
 }
 
 impl Server {
@@ -67,42 +37,33 @@ impl Server {
 
     /// Starts a streaming replica of this one.
     pub(crate) fn replica(&self, settings: &str) -> Self {
-        Self::keep(settings, &self.folder.display().to_string())
+        Self::keep(settings, &self.folder().display().to_string())
     }
 
     fn keep(settings: &str, primary: &str) -> Self {
         let programs = programs().expect(MISSING);
-        let mut command = keeper_command();
-        command.args(["-c", KEEPER]).env("bin", &programs).env("settings", settings).env("primary", primary);
-        command.current_dir("/");
-        let mut process =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell to start it from");
-        let orders = process.stdin.take().expect("piped");
-        let mut answers = BufReader::new(process.stdout.take().expect("piped"));
-        let mut line = String::new();
-        answers.read_line(&mut line).expect("readable");
-        let folder =
-            line.trim_end().strip_prefix("ready ").expect("PostgreSQL does not start; see above").into();
-        Self { folder, programs, keeper: Mutex::new(Keeper { _process: process, orders, answers }) }
+        let variables = [
+            ("bin", programs.display().to_string()),
+            ("settings", settings.to_owned()),
+            ("primary", primary.to_owned()),
+        ];
+        let keeper = Keeper::start(&Program { variables: &variables, ..PROGRAM });
+        Self { programs, keeper }
     }
 
     /// `kill`, `stop`, `start` or `promote`; returns when it is done.
     pub(crate) fn order(&self, order: &str) {
-        let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(keeper.orders, "{order}").expect("the keeper listens");
-        let mut line = String::new();
-        keeper.answers.read_line(&mut line).expect("readable");
-        assert_eq!(line, "done\n", "the keeper obeys");
+        self.keeper.order(order);
     }
 
     /// Where it listens.
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        self.keeper.folder()
     }
 
     /// How to reach a database of it.
     pub(crate) fn url(&self, database: &str) -> String {
-        format!("host={} user=dce dbname={database}", self.folder.display())
+        format!("host={} user=dce dbname={database}", self.folder().display())
     }
 
     /// Runs statements on a database and gives what they print.
@@ -123,24 +84,12 @@ impl Server {
                 sql,
                 "-h",
             ])
-            .arg(&self.folder)
+            .arg(self.folder())
             .output()
             .expect("psql runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
-}
-
-/// A shell as a user that PostgreSQL agrees to run as: it refuses to be root.
-fn keeper_command() -> Command {
-    let is_root =
-        Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-    if !is_root {
-        return Command::new("sh");
-    }
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh"]);
-    command
 }
 
 /// The newest installed PostgreSQL's programs: from the PATH, or where Debian keeps them.

@@ -1,0 +1,106 @@
+//! Coordination on a Redis server: cells, revocations and reservations that all nodes share.
+//!
+//! What must happen at once is a function that runs inside Redis (`dce.lua`): one round trip. All keys of a buyer have its id as
+//! their hash tag.
+
+mod library;
+mod link;
+mod reserve;
+
+pub(super) use reserve::MICROS_MAX;
+
+use super::api_keys::ApiKeys;
+use super::config::{CoordinationConfig, WhenLost};
+use super::rate::{RateLimit, Verdict};
+use super::{CoordinationError, CoordinationStatus};
+use link::Link;
+use std::fmt::Display;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A Redis server, as one node sees it.
+#[derive(Debug)]
+pub(super) struct Redis {
+    link: Link,
+    key_prefix: String,
+    when_lost: WhenLost,
+    nodes: u32,
+    /// The epoch this node reserves in; 0 is none.
+    epoch: AtomicU64,
+}
+
+impl Redis {
+    pub(super) async fn start(
+        config: &CoordinationConfig,
+        api_keys: Arc<ApiKeys>,
+    ) -> Result<Self, CoordinationError> {
+        let url = config.url.as_ref().ok_or(CoordinationError::NoUrl)?;
+        let channel = format!("{}:revoked", config.key_prefix);
+        let timeout = Duration::from_millis(config.timeout_ms);
+        Ok(Self {
+            link: Link::start(url, timeout, channel, api_keys).await?,
+            key_prefix: config.key_prefix.clone(),
+            when_lost: config.when_lost,
+            nodes: config.nodes,
+            epoch: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn nodes(&self) -> u32 {
+        self.nodes
+    }
+
+    pub(super) fn degrades(&self) -> bool {
+        self.when_lost == WhenLost::Degrade
+    }
+
+    pub(super) fn losses(&self) -> u64 {
+        self.link.losses()
+    }
+
+    pub(super) fn status(&self) -> CoordinationStatus {
+        match self.link.trouble() {
+            None => CoordinationStatus::Up,
+            Some(finding) => CoordinationStatus::Away { finding, policy: self.when_lost },
+        }
+    }
+
+    /// Counts one more of a key, by Redis's clock.
+    pub(super) async fn take(
+        &self,
+        name: &str,
+        key: &impl Display,
+        limit: RateLimit,
+    ) -> Result<Verdict, CoordinationError> {
+        let mut call = library::call("rate", &[format!("{}:rate:{name}:{key}", self.key_prefix)]);
+        call.arg(limit.interval_us).arg(limit.burst);
+        let (passes, figure): (bool, u64) = self.link.query(&call).await?;
+        Ok(if passes {
+            Verdict::Passes { remaining: u32::try_from(figure).unwrap_or(u32::MAX) }
+        } else {
+            Verdict::Waits { for_: Duration::from_micros(figure) }
+        })
+    }
+
+    pub(super) async fn publish_revocation(&self, id: Uuid) -> Result<(), CoordinationError> {
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(format!("{}:revoked", self.key_prefix)).arg(id.to_string());
+        self.link.query::<u64>(&publish).await.map(|_| ())
+    }
+
+    /// A bare round trip.
+    pub(super) async fn increment(&self) -> Result<(), CoordinationError> {
+        self.link.query::<u64>(redis::cmd("INCR").arg(self.yardstick())).await.map(|_| ())
+    }
+
+    fn yardstick(&self) -> String {
+        format!("{}:yardstick", self.key_prefix)
+    }
+
+    fn epoch(&self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.epoch.load(Ordering::Acquire))
+    }
+}
