@@ -18,8 +18,10 @@ use std::process::ExitCode;
 
 /// What to put the exchange through.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  cargo xtask faults\n  cargo xtask faults --only replica-promoted --only kafka-killed\n  \
-                        cargo xtask faults --kills 5 --format json")]
+#[command(
+    after_help = "Examples:\n  cargo xtask faults\n  cargo xtask faults --only replica-promoted --only kafka-killed\n  \
+                        cargo xtask faults --kills 5 --format json"
+)]
 pub(crate) struct FaultsArguments {
     /// Only these faults, by name; absent is all
     #[arg(long, value_name = "FAULT", value_parser = scenario_names())]
@@ -54,16 +56,17 @@ pub(crate) fn run(repository: &Repository, arguments: &FaultsArguments) -> Resul
     let binary = exchange::build(repository, &arguments.profile)?;
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     arguments.format.say(&format!("seed {seed}, {} calls a second", arguments.cps));
-    let chosen = SCENARIOS.iter().filter(|it| {
-        arguments.only.is_empty() || arguments.only.iter().any(|name| name == it.name)
-    });
+    let chosen = SCENARIOS
+        .iter()
+        .filter(|it| arguments.only.is_empty() || arguments.only.iter().any(|name| name == it.name));
     let mut results = Vec::new();
     for scenario in chosen {
         let folder = std::env::temp_dir().join(format!("dce-fault-{}-{}", scenario.name, std::process::id()));
         std::fs::create_dir(&folder).with_context(|| format!("creating {}", folder.display()))?;
         let stage = Stage { binary: &binary, folder: &folder, arguments, seed };
-        let outcome = (scenario.run)(&stage)
-            .with_context(|| format!("{}: kept in {}; again: --seed {seed}", scenario.name, folder.display()))?;
+        let outcome = (scenario.run)(&stage).with_context(|| {
+            format!("{}: kept in {}; again: --seed {seed}", scenario.name, folder.display())
+        })?;
         arguments.format.say(&line(scenario, &outcome));
         if outcome.report.is_clean() {
             std::fs::remove_dir_all(&folder).with_context(|| format!("removing {}", folder.display()))?;
@@ -77,7 +80,8 @@ pub(crate) fn run(repository: &Repository, arguments: &FaultsArguments) -> Resul
     }
     let clean = results.iter().all(|(_, outcome)| outcome.report.is_clean());
     if arguments.format == Format::Json {
-        let results: Vec<Value> = results.iter().map(|(scenario, outcome)| outcome.json(scenario.name)).collect();
+        let results: Vec<Value> =
+            results.iter().map(|(scenario, outcome)| outcome.json(scenario.name)).collect();
         println!("{}", json!({ "seed": seed, "faults": results, "clean": clean }));
     }
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })

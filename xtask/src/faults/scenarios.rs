@@ -144,7 +144,7 @@ fn kafka_paused(stage: &Stage<'_>) -> Result<Outcome> {
 /// Kafka is away for a while. Calls go on; afterwards every event arrives.
 fn kafka_away(stage: &Stage<'_>, away: &str, back: &str) -> Result<Outcome> {
     let server = KafkaServer::start();
-    let brokers = server.brokers();
+    let brokers = server.broker();
     let mut show = Show::start(stage, &format!("\n[bus.kafka]\nbrokers = [\"{brokers}\"]\nreplicas = 1\n"))?;
     server.order(away);
     show.goes_on(PAUSE)?;
@@ -200,16 +200,13 @@ fn clock_jump(stage: &Stage<'_>) -> Result<Outcome> {
     let clock = stage.folder.join("clock");
     let set = |shift: &str| std::fs::write(&clock, shift).context("setting the clock");
     set("+0s")?;
-    let mut show = Show::start_with(
-        stage,
-        "",
-        &[
-            ("LD_PRELOAD", FAKE_CLOCK),
-            ("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string()),
-            ("FAKETIME_NO_CACHE", "1"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ],
-    )?;
+    let variables = vec![
+        ("LD_PRELOAD", FAKE_CLOCK.to_owned()),
+        ("FAKETIME_TIMESTAMP_FILE", clock.display().to_string()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    let mut show = Show::start_with(stage, "", variables)?;
     for shift in ["+3600s", "-3600s"] {
         set(shift)?;
         show.goes_on(Duration::from_secs(3))?;
@@ -217,8 +214,7 @@ fn clock_jump(stage: &Stage<'_>) -> Result<Outcome> {
     }
     // A start under the clock that was set back: time does not run backwards in the books.
     show.kill_exchange()?;
-    let outcome = show.end(false)?;
-    Ok(outcome)
+    show.end(false)
 }
 
 /// The setting that keeps the books on this server.

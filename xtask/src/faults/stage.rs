@@ -39,7 +39,8 @@ impl Outcome {
         let mut figures = self.report.json();
         figures["fault"] = json!(name);
         figures["injected"] = json!(self.injected);
-        figures["longest_outage_ms"] = json!(u64::try_from(self.longest_outage.as_millis()).unwrap_or(u64::MAX));
+        figures["longest_outage_ms"] =
+            json!(u64::try_from(self.longest_outage.as_millis()).unwrap_or(u64::MAX));
         figures
     }
 }
@@ -60,7 +61,17 @@ pub(super) struct Show<'a> {
 impl<'a> Show<'a> {
     /// Starts the exchange with these settings beside the usual ones, and everything around it.
     pub(super) fn start(stage: &'a Stage<'a>, settings: &str) -> Result<Self> {
-        let site = Site::prepare(stage.binary, stage.folder, settings)?;
+        Self::start_with(stage, settings, Vec::new())
+    }
+
+    /// The same, with an environment for the exchange.
+    pub(super) fn start_with(
+        stage: &'a Stage<'a>,
+        settings: &str,
+        variables: Vec<(&'static str, String)>,
+    ) -> Result<Self> {
+        let mut site = Site::prepare(stage.binary, stage.folder, settings)?;
+        site.variables = variables;
         let exchange = Some(Exchange::start(&site)?);
         let buyers = marketplace::load(&site.api)?;
         let load = Load::start(stage.folder, &buyers, site.sip, stage.arguments.cps)?;
@@ -120,8 +131,7 @@ impl<'a> Show<'a> {
     /// violations where the fault gives no reason for one.
     pub(super) fn end(mut self, may_log_errors: bool) -> Result<Outcome> {
         self.goes_on(Duration::from_secs(2))?;
-        let mut report =
-            Report { seed: self.stage.seed, cycles: self.injected, ..Report::default() };
+        let mut report = Report { seed: self.stage.seed, cycles: self.injected, ..Report::default() };
         let paid_in = self.deposits.stop()?;
         self.load.stop()?;
         self.site.wait_until_idle()?;
@@ -131,7 +141,9 @@ impl<'a> Show<'a> {
         }
         report.note_audit(&self.site.verify()?);
         let errors = self.site.logged_errors()?;
-        report.violations.extend(errors.into_iter().filter(|line| !may_log_errors || line.contains("a defect")));
+        report
+            .violations
+            .extend(errors.into_iter().filter(|line| !may_log_errors || line.contains("a defect")));
         if report.calls_answered == 0 || report.deposits_acknowledged == 0 {
             bail!("no call was answered, or no deposit acknowledged: this run says nothing");
         }
