@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask crash` and `cargo xtask bench-vs`.
+//! Developer commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask crash`, `cargo xtask faults` and `cargo xtask bench-vs`.
 
 mod repository;
 mod rust_source;
@@ -6,7 +6,9 @@ mod tidy;
 mod prerequisite;
 mod kafka;
 mod test;
+mod under_load;
 mod crash;
+mod faults;
 mod bench_vs;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +31,8 @@ enum Command {
     Test(test::TestArguments),
     /// Kill the exchange again and again under real SIP load: nothing acknowledged may be lost, or there twice.
     Crash(crash::CrashArguments),
+    /// Kill, pause, move and slow down what the exchange stands on, under real SIP load: the same must hold.
+    Faults(faults::FaultsArguments),
     /// Run the benches and compare them with the baselines in the repository, each with the yardstick of its own run.
     BenchVs(bench_vs::BenchVsArguments),
 }
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(&repository),
         Command::Test(arguments) => test::run(&repository, &arguments),
         Command::Crash(arguments) => crash::run(&repository, &arguments),
+        Command::Faults(arguments) => faults::run(&repository, &arguments),
         Command::BenchVs(arguments) => bench_vs::run(&repository, &arguments),
     });
     result.unwrap_or_else(|error| {

@@ -15,13 +15,15 @@ pub(crate) struct Prerequisite {
 }
 
 /// Everything the tests need today. A database or broker joins as a row here and a start and stop in `test.rs`.
-pub(crate) const PREREQUISITES: [Prerequisite; 6] = [
+pub(crate) const PREREQUISITES: [Prerequisite; 7] = [
     Prerequisite { program: "sipp", debian_package: "sip-tester", needed_by: &["dce", "telephony"] },
     Prerequisite { program: "java", debian_package: "default-jre-headless", needed_by: &["infra"] },
     Prerequisite { program: "mvn", debian_package: "maven", needed_by: &["infra"] },
     // The server's own programs are not on the PATH; this one comes with them.
     Prerequisite { program: "pg_ctlcluster", debian_package: "postgresql", needed_by: &["infra"] },
     Prerequisite { program: "redis-server", debian_package: "redis-server", needed_by: &["infra"] },
+    // Another clock for the exchange.
+    Prerequisite { program: "faketime", debian_package: "faketime", needed_by: &["xtask"] },
     // librdkafka is built with it.
     Prerequisite { program: "make", debian_package: "make", needed_by: &["infra"] },
 ];
@@ -117,7 +119,7 @@ mod tests {
     #[test]
     fn only_what_the_chosen_packages_need_is_provided() {
         for (packages, expected) in [
-            (&[][..], vec!["sipp", "java", "mvn", "pg_ctlcluster", "redis-server", "make"]),
+            (&[][..], vec!["sipp", "java", "mvn", "pg_ctlcluster", "redis-server", "faketime", "make"]),
             (&["dce"][..], vec!["sipp"]),
             (&["exchange", "infra"][..], vec!["java", "mvn", "pg_ctlcluster", "redis-server", "make"]),
         ] {

@@ -5,20 +5,13 @@
 //! and started again. What the outside saw is written down by the outside: the numbers of the callers that got a 200, the
 //! references of the deposits that got a 2xx. At the end these are looked up in the books.
 
-mod http;
-mod exchange;
-mod load;
-mod deposits;
-mod marketplace;
-mod books;
-mod report;
-
 use crate::repository::Repository;
+use crate::under_load::deposits::Deposits;
+use crate::under_load::exchange::{self, Exchange, Site};
+use crate::under_load::load::Load;
+use crate::under_load::report::{Cycle, Report};
+use crate::under_load::{books, marketplace};
 use anyhow::{Context, Result, bail};
-use deposits::Deposits;
-use exchange::{Exchange, Site};
-use load::Load;
-use report::{Cycle, Report};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -50,11 +43,21 @@ pub(crate) struct CrashArguments {
 
 /// How the result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// For people.
     Text,
     /// One JSON object on stdout; progress goes to stderr.
     Json,
+}
+
+impl Format {
+    /// A line about how it goes.
+    pub(crate) fn say(self, line: &str) {
+        match self {
+            Self::Text => println!("{line}"),
+            Self::Json => eprintln!("{line}"),
+        }
+    }
 }
 
 /// Runs the cycles. Fails when anything acknowledged is lost or there twice, and when the books are not in order.
@@ -64,7 +67,7 @@ pub(crate) fn run(repository: &Repository, arguments: &CrashArguments) -> Result
     let folder = std::env::temp_dir().join(format!("dce-crash-{}", std::process::id()));
     std::fs::create_dir(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-    say(arguments, &format!("seed {seed}, {} cps, data in {}", arguments.cps, folder.display()));
+    arguments.format.say(&format!("seed {seed}, {} cps, data in {}", arguments.cps, folder.display()));
     let outcome = torment(&binary, &folder, arguments, seed);
     match outcome {
         Ok(report) if report.is_clean() => {
@@ -81,13 +84,6 @@ pub(crate) fn run(repository: &Repository, arguments: &CrashArguments) -> Result
     }
 }
 
-fn say(arguments: &CrashArguments, line: &str) {
-    match arguments.format {
-        Format::Text => println!("{line}"),
-        Format::Json => eprintln!("{line}"),
-    }
-}
-
 fn conclude(arguments: &CrashArguments, report: &Report) {
     match arguments.format {
         Format::Text => println!("{report}"),
@@ -97,7 +93,7 @@ fn conclude(arguments: &CrashArguments, report: &Report) {
 
 fn torment(binary: &Path, folder: &Path, arguments: &CrashArguments, seed: u64) -> Result<Report> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let site = Site::prepare(binary, folder)?;
+    let site = Site::prepare(binary, folder, "")?;
     let mut exchange = Exchange::start(&site)?;
     let buyers = marketplace::load(&site.api)?;
     let mut load = Load::start(folder, &buyers, site.sip, arguments.cps)?;
@@ -119,7 +115,7 @@ fn torment(binary: &Path, folder: &Path, arguments: &CrashArguments, seed: u64) 
             calls_answered: load.answered()?.len(),
             deposits_acknowledged: deposits.acknowledged(),
         };
-        say(arguments, &cycle.to_string());
+        arguments.format.say(&cycle.to_string());
         load.must_run()?;
         if number % KILLS_PER_AUDIT == 0 && number != arguments.cycles {
             exchange.stop()?;

@@ -3,7 +3,8 @@
 use super::percentiles::Percentiles;
 use crate::failure::Failure;
 use exchange::account::{Account, AccountKind};
-use exchange::bid::{BidProfile, CapGroup, Caps, Destination, Limit, Period, Price};
+use exchange::bid::caps::{CapGroup, Limit, Period};
+use exchange::bid::{BidProfile, Caps, Destination, Price};
 use exchange::id::{AccountId, BidProfileId, CallId, CapGroupId};
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::LedgerAccount;
@@ -220,7 +221,7 @@ impl Market {
     }
 
     async fn reserve_one(&self, key: ReservationKey, buyer: usize) -> Result<usize, CoordinationError> {
-        let reserved = self.coordination.reserve(&Reservation {
+        let asked = Reservation {
             key,
             node: Uuid::nil(),
             bid: &self.bids[buyer],
@@ -229,8 +230,9 @@ impl Market {
             hold: HOLD,
             now: NOW,
             local: self.local,
-        });
-        Ok(usize::from(!matches!(reserved.await?, Reserved::Granted(_))))
+        };
+        let reserved = self.coordination.reserve(&asked).await?;
+        Ok(usize::from(!matches!(reserved, Reserved::Granted(_))))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the bus promises, on each of its adapters: nothing missing, each subject in order, groups that go on where they were.
 
 use super::fixtures::{Directory, call_id};
-use super::kafka_server::KafkaServer;
+use crate::kafka_server::config;
 use exchange::effect::Record;
 use exchange::event::{Event, Fact, Subject};
 use exchange::time::Timestamp;
@@ -12,6 +12,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
+use test_servers::kafka::KafkaServer;
 use uuid::Uuid;
 
 /// How long events may take on a busy machine.
@@ -108,7 +109,7 @@ fn kafka_keeps_the_promises_of_the_bus_and_puts_poison_aside() {
     let server = KafkaServer::start();
     let directory = Directory::new();
     let store = directory.open();
-    let config = server.config("promises");
+    let config = config(&server, "promises");
     let relay = relay(&config, &store);
     check(&Bus::Kafka(config.clone()), &store);
     assert_eq!(relay.status().sent, 42);
@@ -154,11 +155,11 @@ fn dead_letters(config: &KafkaConfig, count: usize) -> BTreeSet<String> {
 fn kafka_killed_under_load_costs_delay_and_nothing_else() {
     let server = KafkaServer::start();
     let directory = Directory::new();
-    let config = server.config("killed");
+    let config = config(&server, "killed");
     let store = directory.open();
     let first = relay(&config, &store);
     happen(&store, 200);
-    server.kill();
+    server.order("kill");
     happen(&store, 200);
     let until = Instant::now() + TIMEOUT;
     while first.status().failing.is_none() {
@@ -168,7 +169,7 @@ fn kafka_killed_under_load_costs_delay_and_nothing_else() {
     // The exchange goes down too, and comes back with another relay.
     drop(first);
     let second = relay(&config, &store);
-    server.start_again();
+    server.order("start");
     happen(&store, 100);
     let mut group = Bus::Kafka(config).subscribe("after").expect("a group");
     assert_eq!(by_subject(&read(&mut *group, 500)), by_subject(&all(&store)));

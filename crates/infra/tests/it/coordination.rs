@@ -1,6 +1,6 @@
 //! The coordination port: one suite on both adapters, and what becomes of it when Redis is lost.
 
-use crate::redis_server::{RedisServer, node, prefix, shared};
+use crate::redis_server::{config, node, prefix, shared};
 use exchange::time::Timestamp;
 use infra::coordination::{
     Coordination, CoordinationConfig, CoordinationError, CoordinationStatus, RateLimit, RateLimiter,
@@ -9,6 +9,7 @@ use infra::coordination::{
 use infra::store::ApiKey;
 use std::convert::Infallible;
 use std::time::Duration;
+use test_servers::redis::RedisServer;
 use uuid::Uuid;
 
 /// Makes a test of each function, for each adapter. It takes a node of its own.
@@ -127,7 +128,7 @@ fn redis_counts_in_the_same_integers() {
 
 #[tokio::test]
 async fn nodes_share_cells_and_hear_of_revocations() {
-    let config = shared().config(&prefix());
+    let config = config(shared(), &prefix());
     let here = Coordination::start(&config).await.expect("Redis is there");
     let there = Coordination::start(&config).await.expect("Redis is there");
     let (limit_here, limit_there) = (one_a_minute(&here, "key", 2), one_a_minute(&there, "key", 2));
@@ -143,7 +144,7 @@ async fn nodes_share_cells_and_hear_of_revocations() {
 #[tokio::test]
 async fn without_redis_a_node_goes_on_with_its_share() {
     let server = RedisServer::start();
-    let config = CoordinationConfig { nodes: 2, ..server.config("share") };
+    let config = CoordinationConfig { nodes: 2, ..config(&server, "share") };
     let node = Coordination::start(&config).await.expect("Redis is there");
     let limiter = one_a_minute(&node, "key", 4);
     assert_eq!(passes(&limiter, "one").await, Some(3));
@@ -167,7 +168,7 @@ async fn without_redis_a_node_goes_on_with_its_share() {
 #[tokio::test]
 async fn without_redis_a_node_refuses_where_that_is_the_policy() {
     let server = RedisServer::start();
-    let config = CoordinationConfig { when_lost: WhenLost::Refuse, ..server.config("refuse") };
+    let config = CoordinationConfig { when_lost: WhenLost::Refuse, ..config(&server, "refuse") };
     let node = Coordination::start(&config).await.expect("Redis is there");
     let limiter = one_a_minute(&node, "key", 4);
     server.order("kill");
@@ -181,7 +182,7 @@ async fn without_redis_a_node_refuses_where_that_is_the_policy() {
 #[tokio::test]
 async fn a_redis_that_hangs_costs_one_timeout_and_comes_back() {
     let server = RedisServer::start();
-    let config = CoordinationConfig { timeout_ms: 100, ..server.config("hang") };
+    let config = CoordinationConfig { timeout_ms: 100, ..config(&server, "hang") };
     let node = Coordination::start(&config).await.expect("Redis is there");
     let limiter = one_a_minute(&node, "key", 4);
     server.order("pause");
@@ -194,7 +195,7 @@ async fn a_redis_that_hangs_costs_one_timeout_and_comes_back() {
 #[tokio::test]
 async fn a_redis_that_is_emptied_gets_its_functions_again() {
     let server = RedisServer::start();
-    let node = Coordination::start(&server.config("empty")).await.expect("Redis is there");
+    let node = Coordination::start(&config(&server, "empty")).await.expect("Redis is there");
     let limiter = one_a_minute(&node, "key", 2);
     assert_eq!(passes(&limiter, "one").await, Some(1));
     server.say(&["FUNCTION", "FLUSH"]);
@@ -206,7 +207,7 @@ async fn a_redis_that_is_emptied_gets_its_functions_again() {
 #[tokio::test]
 async fn a_redis_that_is_not_there_is_waited_for() {
     let nobody = RedisUrl::parse("redis://:secret@127.0.0.1:1").expect("a sound URL");
-    let config = CoordinationConfig { url: Some(nobody), ..shared().config("nobody") };
+    let config = CoordinationConfig { url: Some(nobody), ..config(shared(), "nobody") };
     let node = Coordination::start(&config).await.expect("being away is no error");
     assert_eq!(passes(&one_a_minute(&node, "key", 2), "one").await, Some(1));
     let CoordinationStatus::Away { finding, .. } = node.status() else { panic!("{:?}", node.status()) };

@@ -1,6 +1,5 @@
 //! A small marketplace to write down.
 
-use crate::postgresql_server::Server;
 use exchange::account::{Account, AccountKind};
 use exchange::auction::receipt::{Receipt, Versions};
 use exchange::bid::{BidProfile, Conversion, Destination, Price};
@@ -19,6 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use test_servers::postgresql::Server;
 use uuid::Uuid;
 
 /// A directory of its own for each test, gone when the test is over.

@@ -1,7 +1,5 @@
 //! Tests of the store, the bus and the coordination against real files and real servers.
 
-mod keeper;
-mod postgresql_server;
 mod fixtures;
 mod conformance;
 mod commits;

@@ -2,13 +2,13 @@
 
 use crate::conformance::fold;
 use crate::fixtures::{Database, account, nth_unit, open_account, server};
-use crate::postgresql_server::Server;
 use exchange::account::AccountKind;
 use infra::store::{
     AccountFilter, CommitResult, OnDurable, Page, PostgresqlError, PostgresqlUrl, Store, StoreError,
     StoreHealth, StoreOptions,
 };
 use std::sync::mpsc::{Receiver, channel};
+use test_servers::postgresql::Server;
 
 fn open(url: PostgresqlUrl) -> Result<Store, StoreError> {
     Store::open(url, &StoreOptions::default())

@@ -2,9 +2,9 @@
 
 use crate::conformance::fold;
 use crate::fixtures::nth_unit;
-use crate::postgresql_server::Server;
 use infra::store::{PostgresqlUrl, Store, StoreHealth, StoreOptions};
 use std::time::{Duration, Instant};
+use test_servers::postgresql::Server;
 
 fn url(text: &str) -> PostgresqlUrl {
     PostgresqlUrl::parse(text).expect("a sound URL")

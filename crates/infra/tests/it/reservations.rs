@@ -2,7 +2,7 @@
 
 use crate::coordination::{on_every_adapter, until};
 use crate::fixtures::{account, account_id, attempt, bid_id, call, call_id};
-use crate::redis_server::{RedisServer, node, prefix, shared};
+use crate::redis_server::{config, node, prefix, shared};
 use exchange::account::AccountKind;
 use exchange::bid::caps::{CapGroup, Caps, HourlyCalls, Limit, Pacing, Period};
 use exchange::bid::{BidProfile, Destination, Price};
@@ -22,6 +22,7 @@ use infra::coordination::{
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
+use test_servers::redis::RedisServer;
 use uuid::Uuid;
 
 /// 2026-07-01T17:00:00Z, a Wednesday.
@@ -234,7 +235,7 @@ async fn the_reservations_of_a_node_are_found(node: Coordination) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn money_for_ten_is_ten_reservations_however_many_ask_at_once() {
-    let config = shared().config(&prefix());
+    let config = config(shared(), &prefix());
     let here = Coordination::start(&config).await.expect("Redis is there");
     loaded(&here, 95).await;
     let there = Coordination::start(&config).await.expect("Redis is there");
@@ -255,7 +256,7 @@ async fn money_for_ten_is_ten_reservations_however_many_ask_at_once() {
 #[tokio::test]
 async fn a_redis_that_comes_back_empty_is_not_ready_until_it_is_rebuilt() {
     let server = RedisServer::start();
-    let node = Coordination::start(&server.config("lost")).await.expect("Redis is there");
+    let node = Coordination::start(&config(&server, "lost")).await.expect("Redis is there");
     loaded(&node, 20).await;
     let bid = bid(1, Caps::default());
     assert!(matches!(reserve(&node, 1, &bid, 10).await, Reserved::Granted(_)));
@@ -274,7 +275,7 @@ async fn a_redis_that_comes_back_empty_is_not_ready_until_it_is_rebuilt() {
 #[tokio::test]
 async fn what_got_no_answer_can_be_given_up() {
     let server = RedisServer::start();
-    let config = CoordinationConfig { timeout_ms: 100, ..server.config("late") };
+    let config = CoordinationConfig { timeout_ms: 100, ..config(&server, "late") };
     let node = Coordination::start(&config).await.expect("Redis is there");
     loaded(&node, 20).await;
     let bid = bid(1, Caps::default());

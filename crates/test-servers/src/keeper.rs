@@ -30,14 +30,14 @@ while read -r command; do
     case $command in
     kill) kill -9 $pid $(ps -o pid= --ppid $pid); wait $pid 2>/dev/null ;;
     stop) kill -INT $pid; wait $pid ;;
-    pause) kill -STOP $pid ;;
-    resume) kill -CONT $pid ;;
+    pause) kill -STOP $pid $(ps -o pid= --ppid $pid) ;;
+    resume) kill -CONT $pid $(ps -o pid= --ppid $pid) ;;
     start) start ;;
     *) eval "$more" >>"$folder/log" 2>&1 ;;
     esac
     echo "done"
 done
-kill -CONT $pid 2>/dev/null
+kill -CONT $pid $(ps -o pid= --ppid $pid) 2>/dev/null
 kill -$end $pid 2>/dev/null
 wait $pid 2>/dev/null
 rm -rf "$folder"

@@ -25,6 +25,8 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(crate) struct Site {
     binary: PathBuf,
     folder: PathBuf,
+    /// What the exchange is given beside this program's own environment.
+    pub(crate) variables: Vec<(&'static str, String)>,
     /// Where calls are taken.
     pub(crate) sip: SocketAddr,
     /// Where the API is.
@@ -58,18 +60,24 @@ pub(crate) fn build(repository: &Repository, profile: &str) -> Result<PathBuf> {
 }
 
 impl Site {
-    /// A data directory with an admin key, a configuration, and ports that are free now.
-    pub(crate) fn prepare(binary: &Path, folder: &Path) -> Result<Self> {
+    /// A data directory with an admin key, a configuration with these settings behind the usual ones, and ports that are free now.
+    pub(crate) fn prepare(binary: &Path, folder: &Path, settings: &str) -> Result<Self> {
         let (tcp, udp) = (loopback(free_port()?), loopback(free_port()?));
         let config = format!(
             "[data]\ndirectory = \"data\"\n\n\
              [http]\nlisten = [\"{tcp}\"]\nrequests_per_minute = 1_000_000\nrequests_burst = 100_000\n\n\
              [sip]\nlisten = [\"udp://{udp}\"]\ntrunks = [{{ name = \"carrier\", sources = [\"127.0.0.1\"] }}]\n\n\
-             [log]\nlevel = \"warn\"\nformat = \"json\"\n\n[shutdown]\ndrain_timeout_s = {DRAIN_S}\n"
+             [log]\nlevel = \"warn\"\nformat = \"json\"\n\n[shutdown]\ndrain_timeout_s = {DRAIN_S}\n{settings}"
         );
         std::fs::write(folder.join("dce.toml"), config).context("writing the configuration")?;
         let api = Api { address: tcp, key: String::new() };
-        let mut site = Self { binary: binary.to_owned(), folder: folder.to_owned(), sip: udp, api };
+        let mut site = Self {
+            binary: binary.to_owned(),
+            folder: folder.to_owned(),
+            variables: Vec::new(),
+            sip: udp,
+            api,
+        };
         let key = site.command(&["key", "create", "--name", "crash", "--role", "admin"]).output()?;
         if !key.status.success() {
             bail!("dce key create: {}", String::from_utf8_lossy(&key.stderr).trim());
@@ -80,8 +88,11 @@ impl Site {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        // Without a file size limit's signal, a write past it fails like one to a full disk.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(&self.binary);
         command
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.folder)
             .arg("--config")
             .arg("dce.toml")
@@ -129,6 +140,11 @@ impl Exchange {
         })?;
         ready.context("the exchange was not ready in time")?;
         Ok(exchange)
+    }
+
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL, in the middle of whatever it does.

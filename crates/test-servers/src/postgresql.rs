@@ -24,19 +24,19 @@ const PROGRAM: Program = Program {
 };
 
 /// A running server.
-pub(crate) struct Server {
+pub struct Server {
     programs: PathBuf,
     keeper: Keeper,
 }
 
 impl Server {
     /// Starts one, with these settings beside its defaults (`-c name=value`).
-    pub(crate) fn start(settings: &str) -> Self {
+    pub fn start(settings: &str) -> Self {
         Self::keep(settings, "")
     }
 
     /// Starts a streaming replica of this one.
-    pub(crate) fn replica(&self, settings: &str) -> Self {
+    pub fn replica(&self, settings: &str) -> Self {
         Self::keep(settings, &self.folder().display().to_string())
     }
 
@@ -52,22 +52,22 @@ impl Server {
     }
 
     /// `kill`, `stop`, `start` or `promote`; returns when it is done.
-    pub(crate) fn order(&self, order: &str) {
+    pub fn order(&self, order: &str) {
         self.keeper.order(order);
     }
 
     /// Where it listens.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.keeper.folder()
     }
 
     /// How to reach a database of it.
-    pub(crate) fn url(&self, database: &str) -> String {
+    pub fn url(&self, database: &str) -> String {
         format!("host={} user=dce dbname={database}", self.folder().display())
     }
 
     /// Runs statements on a database and gives what they print.
-    pub(crate) fn sql(&self, database: &str, sql: &str) -> Result<String, String> {
+    pub fn sql(&self, database: &str, sql: &str) -> Result<String, String> {
         let output = Command::new(self.programs.join("psql"))
             .args([
                 "-X",
