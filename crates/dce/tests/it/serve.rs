@@ -18,9 +18,10 @@ struct Server {
 }
 
 impl Server {
-    fn start(directory: &TempDir) -> Self {
+    fn start(directory: &TempDir, settings: &[&str]) -> Self {
         let mut arguments = vec!["serve", "--set", "log.format=json"];
         arguments.extend(ANY_PORTS);
+        arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
         let mut child = dce(directory, &arguments).stderr(Stdio::piped()).spawn().expect("the binary runs");
         let mut log = BufReader::new(child.stderr.take().expect("piped"));
         let mut address = None;
@@ -73,7 +74,7 @@ impl Drop for Server {
 fn it_serves_a_key_made_before_and_stops_on_a_signal() {
     let directory = directory();
     let key = run(&directory, &["key", "create", "--name", "first", "--role", "admin"]).stdout;
-    let server = Server::start(&directory);
+    let server = Server::start(&directory, &[]);
     assert!(server.get("/health/ready", "").starts_with("HTTP/1.1 200"), "ready without a key");
     assert!(server.get("/v1/accounts", key.trim()).starts_with("HTTP/1.1 200"), "the key works");
     assert!(server.get("/v1/accounts", "dce_wrong").starts_with("HTTP/1.1 401"), "another one does not");
@@ -86,4 +87,25 @@ fn it_serves_a_key_made_before_and_stops_on_a_signal() {
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("everything is on disk"), "{log}");
     assert_eq!(run(&directory, &["verify"]).code, Some(0));
+}
+
+#[test]
+fn without_its_redis_it_goes_on_or_refuses_as_the_policy_says() {
+    let redis = ["coordination.kind=redis", "coordination.url=redis://:secret@127.0.0.1:1"];
+    for (when_lost, status, finding) in [
+        ("coordination.when_lost=degrade", 200, "away, limits are this node's own share"),
+        ("coordination.when_lost=refuse", 503, "away, and the policy is to refuse"),
+    ] {
+        let directory = directory();
+        let key = run(&directory, &["key", "create", "--name", "first", "--role", "admin"]).stdout;
+        let server = Server::start(&directory, &[redis[0], redis[1], when_lost]);
+        let health = server.get("/health/ready", "");
+        assert!(health.starts_with(&format!("HTTP/1.1 {status}")), "{when_lost}: {health}");
+        assert!(health.contains(finding), "{when_lost}: {health}");
+        let accounts = server.get("/v1/accounts", key.trim());
+        assert!(accounts.starts_with(&format!("HTTP/1.1 {status}")), "{when_lost}: {accounts}");
+        let (code, log) = server.stop();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(!log.contains("secret"), "{log}");
+    }
 }

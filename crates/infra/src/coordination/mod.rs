@@ -218,7 +218,8 @@ impl Coordination {
     }
 
     /// Loads every buyer's money, usage and open attempts, as of an epoch that is newer than any before. `node_of` says where a
-    /// call is. Until it is done nothing is reserved for the buyers that are missing.
+    /// call is. For when [`Coordination::join`] finds nothing: what was reserved since the snapshot is overwritten. Until it is done
+    /// nothing is reserved for the buyers that are missing; one that fails half way is tried again under the next epoch.
     pub async fn rebuild(
         &self,
         snapshot: &Snapshot,

@@ -10,7 +10,7 @@ use crate::coordination::api_keys::ApiKeys;
 use crate::coordination::config::RedisUrl;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, PushInfo, PushKind, RedisError, Value};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -41,6 +41,8 @@ struct Shared {
     api_keys: Arc<ApiKeys>,
     state: Mutex<State>,
     losses: AtomicU64,
+    /// Whether this connection was refused something, and the log says so.
+    has_refused: AtomicBool,
     /// Rung when a request found the connection dead.
     is_down: Notify,
 }
@@ -73,6 +75,7 @@ impl Link {
             api_keys,
             state: Mutex::new(State::Away("not yet connected".to_owned())),
             losses: AtomicU64::new(0),
+            has_refused: AtomicBool::new(false),
             is_down: Notify::new(),
         });
         let (tried, first_try) = oneshot::channel();
@@ -141,13 +144,18 @@ impl Shared {
             self.is_down.notify_one();
             CoordinationError::Away { finding }
         } else {
+            if !self.has_refused.swap(true, Ordering::Relaxed) {
+                tracing::warn!(server = self.label, finding, "Redis refuses; said once a connection");
+            }
             CoordinationError::Refuses { finding }
         }
     }
 
     fn take_down(&self, finding: &str) {
-        let was = std::mem::replace(&mut *self.state(), State::Away(finding.to_owned()));
-        if let State::Up(_) = was {
+        let mut state = self.state();
+        if let State::Up(_) = *state {
+            *state = State::Away(finding.to_owned());
+            drop(state);
             self.losses.fetch_add(1, Ordering::Relaxed);
             self.api_keys.listen(false);
             tracing::warn!(server = self.label, finding, "Redis is away");
@@ -164,9 +172,21 @@ impl Shared {
             .set_push_sender(pushed);
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         load_library(&mut connection).await?;
+        self.warn_of_eviction(&mut connection).await?;
         connection.subscribe(&self.channel).await?;
         connection.set_response_timeout(self.response_timeout);
         Ok((connection, pushes))
+    }
+
+    /// A server that drops what it likes when its memory is full drops buyers, too, and then has to be rebuilt.
+    async fn warn_of_eviction(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+        let info = connection.send_packed_command(redis::cmd("INFO").arg("memory")).await?;
+        let info: String = redis::from_redis_value(info)?;
+        let says = |line: &str| info.lines().any(|found| found == line);
+        if !says("maxmemory:0") && !says("maxmemory_policy:noeviction") {
+            tracing::warn!(server = self.label, "Redis may evict keys; set maxmemory-policy to noeviction");
+        }
+        Ok(())
     }
 
     /// Takes in what Redis tells; whether the connection still lives.
@@ -206,6 +226,7 @@ async fn keep(link: Weak<Shared>, tried: oneshot::Sender<()>) {
         match timeout(CONNECT_TIMEOUT, shared.connect()).await {
             Ok(Ok((connection, pushes))) => {
                 // In this order: nothing is remembered before word of revocations comes.
+                shared.has_refused.store(false, Ordering::Relaxed);
                 *shared.state() = State::Up(connection.clone());
                 shared.api_keys.listen(true);
                 tracing::info!(server = shared.label, "Redis is there");
@@ -217,6 +238,9 @@ async fn keep(link: Weak<Shared>, tried: oneshot::Sender<()>) {
             }
             failed => {
                 let finding = match failed {
+                    Ok(Err(error)) if error.to_string().contains("unknown command") => {
+                        format!("it is older than Redis 7: {error}")
+                    }
                     Ok(Err(error)) => error.to_string(),
                     _ => "it does not answer".to_owned(),
                 };
