@@ -6,6 +6,9 @@
 
 use super::read::api_keys::ApiKey;
 use super::{CommitResult, OnDurable, Rejection, StoreError, StoreOptions, UnitOfWork};
+use crate::audit::Anchor;
+use exchange::audit::{Actor, AuditEntry};
+use exchange::effect::Record;
 use exchange::time::Timestamp;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -63,8 +66,9 @@ enum Job {
 pub(super) enum Work {
     Unit(UnitOfWork),
     Alive(Timestamp),
-    NewApiKey { key: ApiKey, secret_hash: [u8; 32] },
-    RevokeApiKey { id: Uuid, at: Timestamp },
+    NewApiKey { key: ApiKey, secret_hash: [u8; 32], actor: Actor },
+    RevokeApiKey { id: Uuid, at: Timestamp, actor: Actor },
+    AuditAnchor(Box<Anchor>),
     Cursor { name: String, seq: i64 },
 }
 
@@ -112,14 +116,25 @@ impl Writer {
         self.write(Work::Unit(unit))
     }
 
-    /// Adds an API key and waits until it is durable.
-    pub fn insert_api_key(&self, key: ApiKey, secret_hash: [u8; 32]) -> Result<(), StoreError> {
-        self.write(Work::NewApiKey { key, secret_hash })
+    /// Adds an API key on behalf of `actor`, with its entry in the audit log, and waits until both are durable.
+    pub fn insert_api_key(&self, key: ApiKey, secret_hash: [u8; 32], actor: Actor) -> Result<(), StoreError> {
+        self.write(Work::NewApiKey { key, secret_hash, actor })
     }
 
-    /// Revokes an API key and waits until that is durable. One revoked before keeps its first moment.
-    pub fn revoke_api_key(&self, id: Uuid, at: Timestamp) -> Result<(), StoreError> {
-        self.write(Work::RevokeApiKey { id, at })
+    /// Revokes an API key on behalf of `actor`, with its entry in the audit log, and waits until both are durable. One revoked before
+    /// keeps its first moment; whoever asks for that looks first, so that nothing is logged.
+    pub fn revoke_api_key(&self, id: Uuid, at: Timestamp, actor: Actor) -> Result<(), StoreError> {
+        self.write(Work::RevokeApiKey { id, at, actor })
+    }
+
+    /// Adds an entry to the audit log of something that no command did, and waits until it is durable.
+    pub fn write_audit_entry(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.commit(UnitOfWork { journal: None, records: vec![Record::Audit(Box::new(entry))] })
+    }
+
+    /// Adds an anchor of the audit log, and waits until it is durable.
+    pub fn write_audit_anchor(&self, anchor: Anchor) -> Result<(), StoreError> {
+        self.write(Work::AuditAnchor(Box::new(anchor)))
     }
 
     /// Keeps how far somebody who reads the outbox came, and waits until that is durable.
