@@ -178,3 +178,58 @@ fn without_secrets(url: &str) -> String {
     let host = authority.rsplit('@').next().unwrap_or_default();
     format!("{scheme}://{host}/***")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bid::live::{AnswerMapping, CallerDisclosure, HttpTarget, LiveBidder, LiveVia};
+    use crate::bid::{BidProfile, Destination, Price};
+    use crate::id::{AccountId, BidProfileId};
+    use crate::ledger::money::Micros;
+
+    #[test]
+    fn a_command_is_logged_with_its_particulars() {
+        let account = AccountId(Uuid::from_u128(1));
+        let command =
+            Command::Deposit { account, amount_micros: Micros::units(5), reference: "wire-1".to_owned() };
+        let entry = AuditEntry::of_command(&command, Actor::CommandLine, Timestamp(7));
+        let expected = AuditEntry {
+            at: Timestamp(7),
+            actor: Actor::CommandLine,
+            action: AuditAction::DepositBooked,
+            subject: format!("account/{account}"),
+            detail: serde_json::json!({
+                "account": account, "amount_micros": 5_000_000, "reference": "wire-1"
+            }),
+        };
+        assert_eq!(entry, expected);
+    }
+
+    #[test]
+    fn what_opens_a_partners_doors_is_not_logged() {
+        let target = HttpTarget {
+            url: "https://user:s3cret@bidder.example:8443/bids/s3cret?key=s3cret".to_owned(),
+            headers: [("authorization".to_owned(), "Bearer s3cret".to_owned())].into(),
+            body: Some(r#"{"token":"s3cret"}"#.to_owned()),
+            answer: AnswerMapping::default(),
+            notice_url: Some("http://bidder.example?s3cret".to_owned()),
+        };
+        let live = LiveBidder {
+            via: LiveVia::Http(target),
+            timeout_ms: None,
+            requests_per_s: None,
+            in_flight_max: None,
+            caller: CallerDisclosure::default(),
+        };
+        let price = Price::PerCall { amount_micros: Micros::units(10) };
+        let (id, buyer) = (BidProfileId(Uuid::from_u128(1)), AccountId(Uuid::from_u128(2)));
+        let bid = BidProfile::new(id, buyer, "medicare", price, Destination::of("sip:target@192.0.2.1"));
+        let bid = Box::new(BidProfile { live: Some(live), ..bid });
+        let entry = AuditEntry::of_command(&Command::PutBidProfile { bid }, Actor::CommandLine, Timestamp(7));
+        assert!(!entry.detail.to_string().contains("s3cret"), "{}", entry.detail);
+        let http = &entry.detail["bid"]["live"]["via"]["http"];
+        assert_eq!(http["url"], "https://bidder.example:8443/***");
+        assert_eq!(http["notice_url"], "http://bidder.example/***");
+        assert_eq!(http["headers"]["authorization"], "***");
+    }
+}
