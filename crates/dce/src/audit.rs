@@ -199,10 +199,9 @@ fn broken(source: std::io::Error) -> StoreError {
 
 /// One record of RFC 4180, every text in quotes.
 fn csv(entry: &SealedEntry) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     let SealedEntry { seq, at, actor, api_key, role, action, subject, detail, previous_hash, hash } = entry;
-    let texts =
-        [actor, api_key.as_deref().unwrap_or(""), role.as_deref().unwrap_or(""), action, subject, detail]
-            .map(|text| quoted(text));
+    let (api_key, role) = (api_key.as_deref().unwrap_or(""), role.as_deref().unwrap_or(""));
+    let texts = [actor, api_key, role, action, subject, detail];
+    let texts = texts.map(|text| format!("\"{}\"", text.replace('"', "\"\"")));
     format!("{seq},{},{},{previous_hash},{hash}\r\n", at.to_jiff(), texts.join(","))
 }

@@ -162,7 +162,7 @@ fn hide_secrets(target: &mut Map<String, Value>) {
         headers.values_mut().for_each(|value| *value = HIDDEN.into());
     }
     if let Some(Value::String(body)) = target.get_mut("body") {
-        *body = HIDDEN.to_owned();
+        HIDDEN.clone_into(body);
     }
     for name in ["url", "notice_url"] {
         if let Some(Value::String(url)) = target.get_mut(name) {

@@ -154,6 +154,8 @@ mod tests {
     const SEED: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
     const PUBLIC: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
 
+    type Change = fn(&mut Anchor);
+
     fn statement() -> Statement {
         Statement {
             store: "00112233aabbccdd".to_owned(),
@@ -179,7 +181,6 @@ mod tests {
         assert!(anchor.is_signed());
         let text = serde_json::to_string(&anchor).expect("JSON");
         assert_eq!(serde_json::from_str::<Anchor>(&text).expect("our own"), anchor);
-        type Change = fn(&mut Anchor);
         let table: [Change; 8] = [
             |anchor| anchor.statement.store.replace_range(..1, "1"),
             |anchor| anchor.statement.seq = 6,

@@ -281,7 +281,9 @@ mod tests {
 
     fn check(entries: &[SealedEntry], anchors: Vec<Anchor>, begins: Begins, ends: Ends) -> AuditReport {
         let mut check = Check::new(anchors, &[key("1").public_key()], Some(STORE), begins);
-        entries.iter().for_each(|entry| check.entry(entry));
+        for entry in entries {
+            check.entry(entry);
+        }
         check.finish(ends)
     }
 

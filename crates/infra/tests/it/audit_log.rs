@@ -249,7 +249,7 @@ fn write_anew(home: &Home, first: i64) {
     let mut previous = None;
     for entry in log.iter_mut().filter(|entry| entry.seq >= first) {
         if entry.seq == first {
-            entry.subject = "account/nobody".to_owned();
+            "account/nobody".clone_into(&mut entry.subject);
         }
         entry.previous_hash = previous.unwrap_or(entry.previous_hash);
         entry.hash = entry.content_hash();
