@@ -201,7 +201,7 @@ fn broken(source: std::io::Error) -> StoreError {
 fn csv(entry: &SealedEntry) -> String {
     let SealedEntry { seq, at, actor, api_key, role, action, subject, detail, previous_hash, hash } = entry;
     let (api_key, role) = (api_key.as_deref().unwrap_or(""), role.as_deref().unwrap_or(""));
-    let texts = [actor, api_key, role, action, subject, detail];
+    let texts: [&str; 6] = [actor, api_key, role, action, subject, detail];
     let texts = texts.map(|text| format!("\"{}\"", text.replace('"', "\"\"")));
     format!("{seq},{},{},{previous_hash},{hash}\r\n", at.to_jiff(), texts.join(","))
 }
