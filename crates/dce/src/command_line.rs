@@ -3,6 +3,7 @@
 use crate::demo::DemoArguments;
 use crate::replay::ReplayArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use infra::audit::PublicKey;
 use std::path::PathBuf;
 
 /// A pay-per-call exchange: calls come in over SIP, buyers bid for them, the winner's phone rings, and every cent is
@@ -100,6 +101,16 @@ pub(crate) enum Command {
         /// For people or for machines
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
+    },
+    /// The audit log: who changed what, and whether anybody changed the log; on SQLite while no server runs
+    #[command(subcommand_required = true)]
+    Audit {
+        /// Where the books are
+        #[command(flatten)]
+        settings: SettingFlags,
+        /// What to do
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// Replay past calls under other rules and print the difference, while no server runs
     ///
@@ -213,6 +224,58 @@ pub(crate) enum KeyCommand {
     },
 }
 
+/// `dce audit ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Find any entry that was changed, removed, inserted or moved, and any anchor that does not hold
+    ///
+    /// Reads the whole log, or an export of it, and compares every hash with what it is of, and every anchor with its entry, its
+    /// signature and the ledger. Exits with 1 when anything is off, with one line for each finding. Whoever can write to the
+    /// database and has the signing key can write log and anchors anew: only anchors kept elsewhere show that.
+    #[command(
+        after_help = "Examples:\n  dce audit verify --data /var/lib/dce --anchors /mnt/elsewhere/anchors.jsonl\n  \
+                      dce audit verify --export audit.jsonl --anchors anchors.jsonl --public-key d75a9801...511a --format json"
+    )]
+    Verify {
+        /// Anchors kept elsewhere, one a line: what `dce audit anchors --format json` wrote, or `audit.anchored` events
+        #[arg(long, value_name = "FILE")]
+        anchors: Option<PathBuf>,
+        /// The public key that anchors must be signed with; may be repeated. Without it, that of the exchange's own key
+        #[arg(long, value_name = "KEY")]
+        public_key: Vec<PublicKey>,
+        /// Check this export instead of the database
+        #[arg(long, value_name = "FILE")]
+        export: Option<PathBuf>,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Print entries: one JSON object a line, or comma-separated values
+    #[command(after_help = "Examples:\n  dce audit export --data /var/lib/dce > audit.jsonl\n  \
+                      dce audit export --from 1000 --to 1999 --format csv > audit.csv")]
+    Export {
+        /// The first entry's number
+        #[arg(long, default_value_t = 1, value_parser = value_parser!(i64).range(1..))]
+        from: i64,
+        /// The last entry's number; absent is the last there is
+        #[arg(long, value_parser = value_parser!(i64).range(1..))]
+        to: Option<i64>,
+        /// JSON Lines can be checked with `dce audit verify --export`
+        #[arg(long, value_enum, default_value_t = ExportFormat::Json)]
+        format: ExportFormat,
+    },
+    /// Print the anchors, to be kept elsewhere: as JSON, one a line
+    #[command(after_help = "Example:\n  dce audit anchors --format json > /mnt/elsewhere/anchors.jsonl")]
+    Anchors {
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Print the public key that anchors are checked with; makes the key if there is none
+    #[command(after_help = "Example:\n  dce audit public-key --data /var/lib/dce")]
+    PublicKey,
+}
+
 /// `dce bench ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
@@ -321,6 +384,15 @@ pub(crate) enum BenchCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+}
+
+/// How entries of the audit log are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// One JSON object a line.
+    Json,
+    /// Comma-separated values (RFC 4180).
+    Csv,
 }
 
 /// How a result is printed.

@@ -1,17 +1,22 @@
 //! The whole exchange, running in this process: store, engine, SIP, API. `serve` and `demo` both start it from here.
 
+use crate::audit_key;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::key;
 use crate::live_bidders;
 use crate::sip_metrics;
 use engine::{Engine, EngineThread, LiveBidders};
-use exchange::effect::Action;
+use exchange::audit::{Actor, AuditAction, AuditEntry};
+use exchange::effect::{Action, Record};
 use exchange::id::CallId;
 use gateway::{Dependencies, EVENT_SOURCE, HttpServer, Probe};
+use infra::audit::Anchorer;
 use infra::bus::kafka::{KafkaConfig, Relay};
 use infra::coordination::{Coordination, CoordinationStatus, WhenLost};
-use infra::store::{Reader, Store, StoreHealth, StoreOptions, Writer};
+use infra::store::{OnDurable, Reader, Store, StoreHealth, StoreOptions, UnitOfWork, Writer};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +41,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// The running exchange.
 pub(crate) struct ExchangeProcess {
     store: Store,
+    anchorer: Anchorer,
     engine: Engine,
     engine_thread: EngineThread,
     sip: SipServer,
@@ -88,6 +94,13 @@ impl ExchangeProcess {
         let (out, actions) = unbounded_channel();
         let live_bidders = live_bidders::start(&config.live_bidders, &config.data.directory)?;
         let (store, engine, engine_thread) = start_engine(config, store, live_bidders, out).await?;
+        let (store, anchorer) = match start_audit(config, store).await {
+            Ok(started) => started,
+            Err(failure) => {
+                stop_engine(engine_thread).await;
+                return Err(failure);
+            }
+        };
         let sip = match start_sip(config, &engine, actions).await {
             Ok(sip) => sip,
             Err(failure) => {
@@ -127,7 +140,7 @@ impl ExchangeProcess {
         };
         let upkeep = keep_up(metrics, sip.watch(), store.reader(), relay.clone(), coordination);
         let metrics_upkeep = tokio::spawn(upkeep);
-        Ok(Self { store, engine, engine_thread, sip, http, relay, draining, metrics_upkeep })
+        Ok(Self { store, anchorer, engine, engine_thread, sip, http, relay, draining, metrics_upkeep })
     }
 
     /// Where the API listens.
@@ -179,6 +192,9 @@ impl ExchangeProcess {
         self.metrics_upkeep.abort();
         // It ends by being aborted.
         let _ = self.metrics_upkeep.await;
+        let (anchorer, writer) = (self.anchorer, self.store.writer());
+        // A panic in there has been reported.
+        let _ = tokio::task::spawn_blocking(move || stop_audit(&writer, anchorer)).await;
         let relay = self.relay;
         // What it has not sent by now is sent after the next start. A panic in there has been reported.
         let _ = tokio::task::spawn_blocking(move || drop(relay)).await;
@@ -203,6 +219,41 @@ impl ExchangeProcess {
             tokio::time::sleep(DRAIN_LOOK).await;
         }
     }
+}
+
+/// Notes the start in the audit log, and begins to anchor it.
+async fn start_audit(config: &Config, store: Store) -> Result<(Store, Anchorer), Failure> {
+    let config = config.clone();
+    off_thread(move || {
+        let key = audit_key::open_or_make(&config)?;
+        let detail = json!({ "version": env!("CARGO_PKG_VERSION"), "public_key": key.public_key() });
+        let started = of_the_exchange(AuditAction::ExchangeStarted, detail);
+        // It is not waited for: a full disk keeps nobody from starting.
+        let unit = UnitOfWork { journal: None, records: vec![Record::Audit(Box::new(started))] };
+        store
+            .writer()
+            .submit(unit, OnDurable::new(|_| {}))
+            .map_err(|error| Failure::environment(error.to_string()))?;
+        let every = Duration::from_secs(config.audit.anchor_every_s);
+        let anchorer = Anchorer::start(key, every, store.reader(), store.writer())?;
+        Ok((store, anchorer))
+    })
+    .await
+}
+
+/// Notes the stop in the audit log, and anchors it; not while the disk refuses, for that could be for ever.
+fn stop_audit(writer: &Writer, anchorer: Anchorer) {
+    if writer.health() == StoreHealth::Healthy
+        && let Err(error) = writer.write_audit_entry(of_the_exchange(AuditAction::ExchangeStopped, json!({})))
+    {
+        tracing::error!(%error, "the audit log does not say that the exchange stopped");
+    }
+    drop(anchorer);
+}
+
+fn of_the_exchange(action: AuditAction, detail: Value) -> AuditEntry {
+    let subject = "exchange".to_owned();
+    AuditEntry { at: key::now(), actor: Actor::Exchange, action, subject, detail }
 }
 
 async fn start_sip(

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::{hand_over, print};
 use comfy_table::{Table, presets};
 use exchange::account::AccountKind;
+use exchange::audit::Actor;
 use exchange::id::AccountId;
 use exchange::time::Timestamp;
 use gateway::{ApiKeyText, RoleKind};
@@ -88,7 +89,7 @@ fn keep(
         created_at: now(),
         revoked_at: None,
     };
-    Ok(writer.insert_api_key(key, text.secret_hash())?)
+    Ok(writer.insert_api_key(key, text.secret_hash(), Actor::CommandLine)?)
 }
 
 /// A buyer's or seller's key names an account of that kind, other keys none.
@@ -162,14 +163,16 @@ fn revoke(place: Place, id: &str) -> Result<(), Failure> {
     let id: Uuid =
         id.parse().map_err(|error| Failure::usage(format!("{id}: {error}; see `dce key list`")))?;
     let store = open(place)?;
-    if store.reader().api_key(id)?.is_none() {
-        return Err(Failure::usage(format!("there is no key {id}; see `dce key list`")));
+    match store.reader().api_key(id)? {
+        None => return Err(Failure::usage(format!("there is no key {id}; see `dce key list`"))),
+        Some(key) if key.revoked_at.is_some() => {}
+        Some(_) => store.writer().revoke_api_key(id, now(), Actor::CommandLine)?,
     }
-    store.writer().revoke_api_key(id, now())?;
     print(&format!("revoked {id}\n"))
 }
 
-fn now() -> Timestamp {
+/// The wall clock, for what the engine does not date.
+pub(crate) fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX))
 }

@@ -10,6 +10,8 @@ pub(crate) fn start(config: &LogConfig) {
     let filter = config.level.parse::<EnvFilter>().unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = SubscriberBuilder::default().with_env_filter(filter).with_writer(std::io::stderr);
     let builder = builder.with_ansi(std::io::stderr().is_terminal());
+    // A line that cannot be written, as to a file on a full disk, is lost. To say so on the same stderr would panic.
+    let builder = builder.log_internal_errors(false);
     // Only fails when logging has been started already, as in tests.
     let _ = match config.format {
         LogFormat::Text => builder.try_init(),

@@ -10,6 +10,8 @@ mod live_bidders;
 mod exchange_process;
 mod serve;
 mod key;
+mod audit_key;
+mod audit;
 mod migrate;
 mod verify;
 mod replay;
@@ -48,6 +50,7 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
     match &command_line.command {
         Command::Serve(settings) => serve::run(&load(settings)?.config).map_err(one),
         Command::Key { settings, command } => key::run(load(settings)?.config.place(), command).map_err(one),
+        Command::Audit { settings, command } => audit::run(&load(settings)?.config, command).map_err(one),
         Command::Migrate(settings) => migrate::run(load(settings)?.config.place()).map_err(one),
         Command::Verify { settings, format } => {
             verify::run(load(settings)?.config.place(), *format).map_err(one)

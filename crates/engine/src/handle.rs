@@ -1,6 +1,7 @@
 //! The handle by which the rest of the process reaches the owner of the book.
 
 use crate::live_bidders::LiveBidders;
+use exchange::audit::Actor;
 use exchange::effect::{Command, Input};
 use exchange::id::CallId;
 use exchange::ping::{PingAnswer, PingRequest};
@@ -33,7 +34,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) enum Message {
     Call { call: CallId, input: Input },
-    Command { command: Command, reply: oneshot::Sender<Result<(), CommandError>> },
+    Command { command: Command, actor: Actor, reply: oneshot::Sender<Result<(), CommandError>> },
     Stop,
 }
 
@@ -111,8 +112,8 @@ impl Engine {
         self.send(Message::Call { call, input }).map_err(|()| Overloaded)
     }
 
-    /// Changes the marketplace; returns when the change is durable.
-    pub async fn command(&self, command: Command) -> Result<(), CommandError> {
+    /// Changes the marketplace on behalf of `actor`; returns when the change, and its entry in the audit log, is durable.
+    pub async fn command(&self, command: Command, actor: Actor) -> Result<(), CommandError> {
         if self.gauges.stopping.load(Ordering::Relaxed) {
             return Err(CommandError::Stopping);
         }
@@ -120,7 +121,7 @@ impl Engine {
             return Err(CommandError::Overloaded);
         }
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Command { command, reply }).map_err(|()| CommandError::Stopping)?;
+        self.send(Message::Command { command, actor, reply }).map_err(|()| CommandError::Stopping)?;
         answer.await.unwrap_or(Err(CommandError::Stopping))
     }
 

@@ -3,10 +3,11 @@
 //! Absent on purpose: threads, channels, the clock. The simulator drives this very code in virtual time.
 
 use crate::timers::Timers;
+use exchange::audit::{Actor, AuditEntry};
 use exchange::book::Book;
 use exchange::call_flow::{self, IllegalInput};
 use exchange::compliance::screening::Screening;
-use exchange::effect::{Action, Command, Effect, Input, JournalEntry, JournalInput};
+use exchange::effect::{Action, Command, Effect, Input, JournalEntry, JournalInput, Record};
 use exchange::id::CallId;
 use exchange::policy::Policy;
 use exchange::refused::CommandRefused;
@@ -80,9 +81,19 @@ impl Owner {
         Ok(decided)
     }
 
-    /// Changes the marketplace.
-    pub fn command(&mut self, command: Command, now: Timestamp) -> Result<UnitOfWork, CommandRefused> {
-        let effects = self.book.apply(command.clone(), now)?;
+    /// Changes the marketplace. What a command changed and its entry in the audit log are one unit of work; one that changed nothing
+    /// (a deposit that is booked already) has no entry.
+    pub fn command(
+        &mut self,
+        command: Command,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Result<UnitOfWork, CommandRefused> {
+        let mut effects = self.book.apply(command.clone(), now)?;
+        if !effects.is_empty() {
+            let entry = AuditEntry::of_command(&command, actor, now);
+            effects.push(Effect::Record(Record::Audit(Box::new(entry))));
+        }
         Ok(decided(JournalInput::Command(command), effects, now).unit)
     }
 

@@ -166,20 +166,22 @@ impl Runner {
     fn take(&mut self, message: Message) {
         match message {
             Message::Call { call, input } => self.step(call, input),
-            Message::Command { command, reply } => match self.owner.command(command, self.clock.now()) {
-                Err(refused) => drop(reply.send(Err(refused.into()))),
-                Ok(unit) => self.write(unit, |result| {
-                    let answer = match result {
-                        CommitResult::Durable => Ok(()),
-                        CommitResult::Rejected(rejection) => {
-                            Err(CommandError::Conflict(rejection.to_string()))
-                        }
-                        CommitResult::Abandoned => Err(CommandError::Stopping),
-                    };
-                    // The asker may have gone away; the change stands all the same.
-                    let _ = reply.send(answer);
-                }),
-            },
+            Message::Command { command, actor, reply } => {
+                match self.owner.command(command, actor, self.clock.now()) {
+                    Err(refused) => drop(reply.send(Err(refused.into()))),
+                    Ok(unit) => self.write(unit, |result| {
+                        let answer = match result {
+                            CommitResult::Durable => Ok(()),
+                            CommitResult::Rejected(rejection) => {
+                                Err(CommandError::Conflict(rejection.to_string()))
+                            }
+                            CommitResult::Abandoned => Err(CommandError::Stopping),
+                        };
+                        // The asker may have gone away; the change stands all the same.
+                        let _ = reply.send(answer);
+                    }),
+                }
+            }
             Message::Stop => {}
         }
     }

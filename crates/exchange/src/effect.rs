@@ -2,6 +2,7 @@
 
 use crate::account::{Account, AccountStatus};
 use crate::auction::receipt::Receipt;
+use crate::audit::AuditEntry;
 use crate::bid::caps::CapGroup;
 use crate::bid::live::{BidNotice, BidRequest, LiveAnswer};
 use crate::bid::{BidProfile, BidStatus, Destination};
@@ -161,8 +162,8 @@ pub enum Effect {
     Act(Action),
 }
 
-/// A row to write. Later versions of the same thing replace earlier ones; transfers, receipts and events only
-/// ever add.
+/// A row to write. Later versions of the same thing replace earlier ones; transfers, receipts, events
+/// and entries of the audit log only ever add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// An account as it now is.
@@ -189,6 +190,8 @@ pub enum Record {
     Receipt(Box<Receipt>),
     /// For the outbox.
     Event(Event),
+    /// For the audit log.
+    Audit(Box<AuditEntry>),
 }
 
 /// Something to do in the outside world.

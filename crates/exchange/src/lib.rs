@@ -8,6 +8,7 @@ pub mod call;
 pub mod ping;
 pub mod effect;
 pub mod event;
+pub mod audit;
 pub mod book;
 pub mod account;
 pub mod tracking_number;

@@ -99,7 +99,7 @@ impl Snapshot {
                 self.balances.entry(transfer.from).or_default().0 -= transfer.amount_micros.0;
                 self.balances.entry(transfer.to).or_default().0 += transfer.amount_micros.0;
             }
-            Record::Receipt(_) | Record::Event(_) => {}
+            Record::Receipt(_) | Record::Event(_) | Record::Audit(_) => {}
         }
     }
 }

@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use exchange::audit::Actor;
 use exchange::id::AccountId;
 use infra::coordination::{RateLimiter, Verdict};
 use infra::store::ApiKey;
@@ -102,6 +103,11 @@ pub(crate) struct Principal {
 }
 
 impl Principal {
+    /// Who the audit log says it was.
+    pub(crate) fn actor(self) -> Actor {
+        Actor::ApiKey { id: self.key, role: self.role.kind().name() }
+    }
+
     /// The account a listing is confined to: the caller's own, or the one asked for by those who may ask for any.
     pub(crate) fn confined_to(
         self,

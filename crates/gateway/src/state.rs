@@ -4,6 +4,7 @@ use crate::config::HttpConfig;
 use crate::live_bids::Sessions;
 use crate::problem::{Kind, Problem};
 use engine::Engine;
+use exchange::audit::Actor;
 use exchange::time::Timestamp;
 use infra::coordination::{Coordination, RateLimit, RateLimiter, SecretHash};
 use infra::store::{ApiKey, Reader, StoreError, StoreHealth, Writer};
@@ -127,9 +128,12 @@ impl Gateway {
         self.0.dependencies.coordination.api_key(hash, read).await
     }
 
-    /// Revokes an API key, for good: no node hears it from now on.
-    pub(crate) async fn revoke_api_key(&self, id: Uuid) -> Result<(), Problem> {
-        self.write(move |writer| writer.revoke_api_key(id, now())).await?;
+    /// Revokes an API key, for good: no node hears it from now on. One that is revoked already keeps its first moment.
+    pub(crate) async fn revoke_api_key(&self, key: &ApiKey, actor: Actor) -> Result<(), Problem> {
+        let id = key.id;
+        if key.revoked_at.is_none() {
+            self.write(move |writer| writer.revoke_api_key(id, now(), actor)).await?;
+        }
         if let Err(error) = self.0.dependencies.coordination.revoked(id).await {
             tracing::warn!(%error, key = %id, "other nodes may believe a revoked key for some seconds");
         }

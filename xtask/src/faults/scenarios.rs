@@ -19,7 +19,7 @@ const CATCH_UP: Duration = Duration::from_secs(60);
 /// Settings for servers of a moment: nothing here is about losing power.
 const QUICK: &str = "-c fsync=off";
 /// The library that gives a program another clock, as Debian's package `libfaketime` has it.
-const FAKE_CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+const FAKE_CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 
 /// One kind of bad day.
 pub(super) struct Scenario {

@@ -45,7 +45,8 @@ fn loopback(port: u16) -> SocketAddr {
 /// Builds the binary; where it is.
 pub(crate) fn build(repository: &Repository, profile: &str) -> Result<PathBuf> {
     let mut cargo = repository.cargo();
-    cargo.args(["build", "--locked", "--package", "dce", "--profile", profile]);
+    // With the whole workspace's features, so that what other commands built is not built again.
+    cargo.args(["build", "--locked", "--workspace", "--bin", "dce", "--profile", profile]);
     cargo.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let output = cargo.output().context("running cargo build")?;
     if !output.status.success() {
@@ -94,9 +95,8 @@ impl Site {
         command
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.folder)
-            .arg("--config")
-            .arg("dce.toml")
             .args(arguments)
+            .args(["--config", "dce.toml"])
             .stdin(Stdio::null());
         command
     }

@@ -5,6 +5,7 @@ use super::plain::{self, PlainFigures};
 use crate::failure::Failure;
 use engine::{Decided, Owner};
 use exchange::account::{Account, AccountKind};
+use exchange::audit::Actor;
 use exchange::bid::{BidProfile, Caps, Conversion, Destination, Price};
 use exchange::call::{Arrival, Stated};
 use exchange::compliance::screening::Screening;
@@ -239,7 +240,7 @@ fn open_market(store: &Store, buyers: u32) -> Owner {
         commands.push(Command::PutBidProfile { bid: Box::new(bid(index)) });
     }
     for command in commands {
-        let unit = owner.command(command, START).expect("a valid command");
+        let unit = owner.command(command, Actor::CommandLine, START).expect("a valid command");
         submit(&store.writer(), unit, || {});
     }
     owner

@@ -48,6 +48,8 @@ pub(crate) struct Config {
     pub(crate) engine: engine::EngineConfig,
     /// Who is told what happened.
     pub(crate) bus: BusConfig,
+    /// The audit log.
+    pub(crate) audit: AuditConfig,
     /// What `serve` writes about itself.
     pub(crate) log: LogConfig,
     /// How `serve` ends.
@@ -124,6 +126,22 @@ pub(crate) enum StoreKind {
     Sqlite,
     /// A server.
     Postgresql,
+}
+
+/// The audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AuditConfig {
+    /// How often the log is anchored, if there is something new, in seconds. It is anchored at the stop as well.
+    pub(crate) anchor_every_s: u64,
+    /// The key that signs anchors; absent is one of the exchange's own, in the data directory.
+    pub(crate) signing_key_file: Option<PathBuf>,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { anchor_every_s: 3_600, signing_key_file: None }
+    }
 }
 
 /// What `serve` writes about itself, to stderr.
@@ -312,6 +330,7 @@ impl Config {
             ("bus.kafka.partitions", bus.kafka.partitions.into(), 1, 10_000),
             ("bus.kafka.replicas", bus.kafka.replicas.into(), 0, 100),
             ("bus.kafka.retention_hours", bus.kafka.retention_hours.into(), 1, 1_000_000),
+            ("audit.anchor_every_s", self.audit.anchor_every_s, 1, 86_400),
             ("shutdown.drain_timeout_s", shutdown.drain_timeout_s, 0, 86_400),
         ];
         let outside = ranges.into_iter().filter(|(_, value, least, most)| !(least..=most).contains(&value));

@@ -7,6 +7,7 @@ use crate::exchange_process::ExchangeProcess;
 use crate::failure::Failure;
 use crate::live_bidders::LiveBiddersConfig;
 use crate::marketplace::{Layout, Marketplace, Pace};
+use exchange::audit::Actor;
 use exchange::effect::Command;
 use exchange::time::Timestamp;
 use gateway::HttpConfig;
@@ -104,7 +105,7 @@ impl Floor {
         let engine = self.exchange.engine();
         async move {
             engine
-                .command(command)
+                .command(command, Actor::CommandLine)
                 .await
                 .map_err(|error| Failure::environment(format!("loading the marketplace: {error}")))
         }

@@ -8,6 +8,7 @@ use crate::marketplace::{Callers, Layout, Marketplace, Pace};
 use engine::{Decided, Owner};
 use exchange::auction::clear::AuctionType;
 use exchange::auction::receipt::Receipt;
+use exchange::audit::Actor;
 use exchange::bid::BidProfile;
 use exchange::bid::live::{CallerDisclosure, LiveAnswer, LiveBidder, LiveSaid, LiveVia, NoLiveBid};
 use exchange::call::{Arrival, FailureCause, Stated};
@@ -164,7 +165,7 @@ impl World {
     }
 
     fn command(&mut self, command: Command, now: Timestamp) {
-        let unit = self.owner.command(command, now).expect("a valid command");
+        let unit = self.owner.command(command, Actor::CommandLine, now).expect("a valid command");
         self.past.journal.extend(unit.journal);
     }
 

@@ -10,6 +10,7 @@ use super::sellers::{self, Sellers};
 use super::tally::Tally;
 use super::{auctions, bidders};
 use engine::{Decided, Owner};
+use exchange::audit::Actor;
 use exchange::call::{CallState, Outcome};
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Command, Input, Record};
@@ -267,7 +268,7 @@ impl World {
     fn command(&mut self, command: Command) {
         let Some(process) = &mut self.process else { return };
         // Refused commands (a bid that does not exist) change nothing.
-        if let Ok(unit) = process.owner.command(command, self.now) {
+        if let Ok(unit) = process.owner.command(command, Actor::CommandLine, self.now) {
             self.hand_to_disk(None, Decided { unit, actions: Vec::new() });
         }
     }

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod keys;
 mod serve;
+mod audit;
 mod proof;
 mod replay;
 mod usage;

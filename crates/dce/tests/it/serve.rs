@@ -11,14 +11,14 @@ use tempfile::TempDir;
 const ANY_PORTS: [&str; 4] = ["--set", "http.listen=127.0.0.1:0", "--set", "sip.listen=udp://127.0.0.1:0"];
 
 /// A running server. Dropping it kills it.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     log: BufReader<std::process::ChildStderr>,
     address: SocketAddr,
 }
 
 impl Server {
-    fn start(directory: &TempDir, settings: &[&str]) -> Self {
+    pub(crate) fn start(directory: &TempDir, settings: &[&str]) -> Self {
         let mut arguments = vec!["serve", "--set", "log.format=json"];
         arguments.extend(ANY_PORTS);
         arguments.extend(settings.iter().flat_map(|setting| ["--set", setting]));
@@ -53,7 +53,7 @@ impl Server {
     }
 
     /// Sends SIGTERM, and returns the exit code and the rest of the log.
-    fn stop(mut self) -> (Option<i32>, String) {
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
         let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         assert!(kill.expect("kill runs").success());
         let mut rest = String::new();

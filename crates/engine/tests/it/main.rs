@@ -2,6 +2,7 @@
 
 use engine::{CommandError, Engine, EngineConfig, EngineThread, LiveBidders, Owner, Recovery};
 use exchange::account::{Account, AccountKind};
+use exchange::audit::Actor;
 use exchange::bid::{BidProfile, Destination, Price};
 use exchange::call::{Arrival, CallState, Outcome, Stated};
 use exchange::compliance::screening::Screening;
@@ -75,7 +76,7 @@ fn market() -> [Command; 5] {
 
 async fn load_market(engine: &Engine) {
     for command in market() {
-        engine.command(command).await.expect("a valid command");
+        engine.command(command, Actor::CommandLine).await.expect("a valid command");
     }
 }
 
@@ -223,7 +224,7 @@ fn a_reservation_kept_over_a_restart_runs_out_when_it_was_promised_to() {
     let start = Timestamp(1_782_925_200_000_000);
     let mut owner = recover(&on_disk, start).owner;
     for command in market() {
-        write(&mut on_disk, owner.command(command, start).expect("a valid command"));
+        write(&mut on_disk, owner.command(command, Actor::CommandLine, start).expect("a valid command"));
     }
     let asked = CallId(Uuid::from_u128(7));
     write(&mut on_disk, owner.call(asked, Input::Pinged(ping(60_000)), start).expect("a new ping").unit);
@@ -253,7 +254,11 @@ async fn a_revenue_is_awaited_over_a_restart_and_no_longer_than_agreed() {
     };
     let destination = Destination::of("sip:roofs@127.0.0.1:5090");
     let bid = BidProfile::new(BidProfileId(Uuid::from_u128(3)), BUYER, "roofing", price, destination);
-    exchange.engine.command(Command::PutBidProfile { bid: Box::new(bid) }).await.expect("a valid bid");
+    exchange
+        .engine
+        .command(Command::PutBidProfile { bid: Box::new(bid) }, Actor::CommandLine)
+        .await
+        .expect("a valid bid");
     let call = CallId(Uuid::from_u128(7));
     for input in [arrival(), Input::TargetAnswered { attempt: 1 }, Input::CallerHungUp] {
         exchange.engine.call(call, input).expect("room");
@@ -282,7 +287,7 @@ async fn a_revenue_is_awaited_over_a_restart_and_no_longer_than_agreed() {
     let restarted = start(directory.path());
     let report =
         Command::ReportRevenue { call, buyer: BUYER, revenue_micros: Micros::units(200), reference: None };
-    restarted.engine.command(report).await.expect("in time");
+    restarted.engine.command(report, Actor::CommandLine).await.expect("in time");
     let balances = restarted.store.reader().balances(BUYER).expect("readable");
     assert_eq!((balances.held_micros, balances.available_micros), (Micros::ZERO, Micros::units(20)));
     restarted.thread.stop();
@@ -294,7 +299,8 @@ async fn a_wrong_command_names_every_field() {
     let directory = tempfile::tempdir().expect("a directory");
     let exchange = start(directory.path());
     let deposit = Command::Deposit { account: BUYER, amount_micros: Micros(-1), reference: String::new() };
-    let Err(CommandError::Invalid(errors)) = exchange.engine.command(deposit).await else {
+    let Err(CommandError::Invalid(errors)) = exchange.engine.command(deposit, Actor::CommandLine).await
+    else {
         panic!("a deposit to nobody was taken");
     };
     let fields: Vec<&str> = errors.iter().map(|error| error.field).collect();

@@ -111,6 +111,7 @@ fn record(record: &Record, names: &Names) -> String {
             line
         }
         Record::Event(event) => format!("event {}", event.kind()),
+        Record::Audit(entry) => format!("audit {}", entry.action.name()),
         Record::Account(account) => format!("account {} {:?}", account.name, account.status),
         Record::TrackingNumber(number) => format!("number {}", number.number),
         Record::BidProfile(bid) => format!("bid {} {:?}", bid.name, bid.status),

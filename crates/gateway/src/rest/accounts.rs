@@ -58,6 +58,7 @@ fn dollars() -> Currency {
     responses((status = 201, body = Account), (status = 200, description = "It was open already", body = Account)))]
 pub(crate) async fn open(
     State(gateway): State<Gateway>,
+    principal: Principal,
     Body(new): Body<NewAccount>,
 ) -> Result<impl IntoResponse, Problem> {
     let account = Account {
@@ -70,7 +71,8 @@ pub(crate) async fn open(
         credit_limit_micros: new.credit_limit_micros,
         opened_at: now(),
     };
-    let opened = gateway.engine().command(Command::OpenAccount { account: account.clone() }).await;
+    let command = Command::OpenAccount { account: account.clone() };
+    let opened = gateway.engine().command(command, principal.actor()).await;
     let (status, account) = match opened {
         Ok(()) => (StatusCode::CREATED, account),
         Err(CommandError::Conflict(why)) => {
@@ -173,6 +175,6 @@ pub(crate) async fn change(
             return Err(Problem::field(Kind::Invalid, "body", "changes nothing, or two things at once", fix));
         }
     };
-    gateway.engine().command(command).await?;
+    gateway.engine().command(command, principal.actor()).await?;
     visible(&gateway, principal.role, id).await.map(Json)
 }

@@ -1,7 +1,7 @@
 //! `/v1/api-keys`: who may call this API. A key's text is shown once, when it is made.
 
 use super::Listed;
-use crate::access::RoleKind;
+use crate::access::{Principal, RoleKind};
 use crate::api_key::ApiKeyText;
 use crate::problem::{Kind, Problem};
 use crate::request::{self, Body, Part, Query};
@@ -65,6 +65,7 @@ impl ApiKeyView {
     responses((status = 201, body = ApiKeyView)))]
 pub(crate) async fn create(
     State(gateway): State<Gateway>,
+    principal: Principal,
     Body(new): Body<NewApiKey>,
 ) -> Result<impl IntoResponse, Problem> {
     check_name(&new.name)?;
@@ -79,7 +80,7 @@ pub(crate) async fn create(
         revoked_at: None,
     };
     let (row, hash) = (key.clone(), text.secret_hash());
-    gateway.write(move |writer| writer.insert_api_key(row, hash)).await?;
+    gateway.write(move |writer| writer.insert_api_key(row, hash, principal.actor())).await?;
     Ok((StatusCode::CREATED, Json(ApiKeyView::new(key, Some(&text)))))
 }
 
@@ -141,11 +142,11 @@ pub(crate) async fn list(
     responses((status = 204)))]
 pub(crate) async fn revoke(
     State(gateway): State<Gateway>,
+    principal: Principal,
     Part(id): Part<Uuid>,
 ) -> Result<StatusCode, Problem> {
-    if gateway.read(move |reader| reader.api_key(id)).await?.is_none() {
-        return Err(Problem::not_found("API key"));
-    }
-    gateway.revoke_api_key(id).await?;
+    let key = gateway.read(move |reader| reader.api_key(id)).await?;
+    let key = key.ok_or_else(|| Problem::not_found("API key"))?;
+    gateway.revoke_api_key(&key, principal.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -87,7 +87,8 @@ pub(crate) async fn deposit(
     Body(Deposit { amount_micros, reference }): Body<Deposit>,
 ) -> Result<Json<Balance>, Problem> {
     let reason = TransferReason::Deposit { account: id, reference: reference.clone() };
-    gateway.engine().command(Command::Deposit { account: id, amount_micros, reference }).await?;
+    let command = Command::Deposit { account: id, amount_micros, reference };
+    gateway.engine().command(command, principal.actor()).await?;
     let booked = gateway.read(move |reader| reader.transfer(&reason)).await?;
     if let Some(booked) = booked.filter(|booked| booked.transfer.amount_micros != amount_micros) {
         let was = booked.transfer.amount_micros;

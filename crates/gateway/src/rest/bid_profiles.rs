@@ -70,7 +70,8 @@ async fn store(gateway: &Gateway, principal: Principal, bid: BidProfile) -> Resu
             return Err(Problem::not_found("bid profile"));
         }
     }
-    gateway.engine().command(Command::PutBidProfile { bid: Box::new(bid.clone()) }).await?;
+    let command = Command::PutBidProfile { bid: Box::new(bid.clone()) };
+    gateway.engine().command(command, principal.actor()).await?;
     let change = BidChange { buyer: bid.buyer, bid: bid.id, is_connected: is_connected(&bid) };
     gateway.sessions().tell(change);
     Ok(bid)
@@ -111,7 +112,7 @@ pub(crate) async fn change_status(
     Body(StatusChange { status }): Body<StatusChange>,
 ) -> Result<Json<BidProfile>, Problem> {
     visible(&gateway, principal, id).await?;
-    gateway.engine().command(Command::SetBidStatus { bid: id, status }).await?;
+    gateway.engine().command(Command::SetBidStatus { bid: id, status }, principal.actor()).await?;
     visible(&gateway, principal, id).await.map(Json)
 }
 

@@ -32,7 +32,7 @@ pub(crate) async fn put(
     if there.is_some_and(|there| !principal.role.sees_account(there.buyer)) {
         return Err(Problem::not_found("cap group"));
     }
-    gateway.engine().command(Command::PutCapGroup { group: group.clone() }).await?;
+    gateway.engine().command(Command::PutCapGroup { group: group.clone() }, principal.actor()).await?;
     Ok(Json(group))
 }
 

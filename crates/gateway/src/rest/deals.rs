@@ -77,6 +77,7 @@ impl Role {
     request_body = Deal, responses((status = 200, body = Deal)))]
 pub(crate) async fn put(
     State(gateway): State<Gateway>,
+    principal: Principal,
     Part(id): Part<DealId>,
     Body(deal): Body<Deal>,
 ) -> Result<Json<Deal>, Problem> {
@@ -84,7 +85,7 @@ pub(crate) async fn put(
         let fix = "send the id of the path";
         return Err(Problem::field(Kind::Invalid, "id", "is not the one in the path", fix));
     }
-    gateway.engine().command(Command::PutDeal { deal: deal.clone() }).await?;
+    gateway.engine().command(Command::PutDeal { deal: deal.clone() }, principal.actor()).await?;
     Ok(Json(deal))
 }
 

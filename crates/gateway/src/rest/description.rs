@@ -1,8 +1,8 @@
 //! `/openapi.json` (OpenAPI 3.1) and `/docs`, a page that shows it. Both are made from the handlers themselves.
 
 use super::{
-    accounts, api_keys, balances, bid_profiles, calls, cap_groups, deals, events, health, live_bids,
-    ping_endpoints, pings, receipts, revenue, ringba, tracking_numbers, trading_rules, transfers,
+    accounts, api_keys, audit_entries, balances, bid_profiles, calls, cap_groups, deals, events, health,
+    live_bids, ping_endpoints, pings, receipts, revenue, ringba, tracking_numbers, trading_rules, transfers,
 };
 use crate::access::Policy;
 use crate::problem::ProblemDetails;
@@ -66,6 +66,7 @@ use utoipa::{Modify, OpenApi};
         revenue::report,
         calls::totals,
         events::list,
+        audit_entries::list,
         api_keys::create,
         api_keys::list,
         api_keys::revoke,

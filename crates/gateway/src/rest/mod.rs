@@ -2,6 +2,7 @@
 
 mod accounts;
 mod api_keys;
+mod audit_entries;
 mod balances;
 mod bid_profiles;
 mod calls;
@@ -77,6 +78,7 @@ fn routes() -> Vec<Route> {
         post("/v1/calls/{id}/revenue", BIDDING, revenue::report),
         get("/v1/totals", HOUSE, calls::totals),
         get("/v1/events", HOUSE, events::list),
+        get("/v1/audit-entries", HOUSE, audit_entries::list),
         post("/v1/api-keys", ADMIN, api_keys::create),
         get("/v1/api-keys", ADMIN, api_keys::list),
         delete("/v1/api-keys/{id}", ADMIN, api_keys::revoke),

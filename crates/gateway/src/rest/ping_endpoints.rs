@@ -94,7 +94,7 @@ pub(crate) async fn create(
         revoked_at: None,
     };
     let (row, hash) = (key.clone(), secret.hash());
-    gateway.write(move |writer| writer.insert_api_key(row, hash)).await?;
+    gateway.write(move |writer| writer.insert_api_key(row, hash, principal.actor())).await?;
     Ok((StatusCode::CREATED, Json(PingEndpointView::new(key, Some(&secret)))))
 }
 
@@ -135,11 +135,11 @@ pub(crate) async fn revoke(
     principal: Principal,
     Part(id): Part<Uuid>,
 ) -> Result<StatusCode, Problem> {
-    let endpoint = gateway.read(move |reader| reader.api_key(id)).await?;
-    let endpoint = endpoint.as_ref().and_then(PingEndpoint::of);
-    if !endpoint.is_some_and(|endpoint| principal.role.sees_account(endpoint.seller)) {
-        return Err(Problem::not_found("ping endpoint"));
-    }
-    gateway.revoke_api_key(id).await?;
+    let key = gateway.read(move |reader| reader.api_key(id)).await?;
+    let is_theirs = |key: &ApiKey| {
+        PingEndpoint::of(key).is_some_and(|endpoint| principal.role.sees_account(endpoint.seller))
+    };
+    let key = key.filter(is_theirs).ok_or_else(|| Problem::not_found("ping endpoint"))?;
+    gateway.revoke_api_key(&key, principal.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

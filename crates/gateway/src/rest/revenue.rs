@@ -94,7 +94,7 @@ pub(crate) async fn report(
     let (buyer, stage) = sold(&call, principal.role)?;
     if let RevenueStage::Awaited { .. } = stage {
         let command = Command::ReportRevenue { call: id, buyer, revenue_micros, reference };
-        gateway.engine().command(command).await?;
+        gateway.engine().command(command, principal.actor()).await?;
     }
     // What is in the books decides: another report may have come first, or the time have run out.
     let call = visible(&gateway, principal.role, id).await?;

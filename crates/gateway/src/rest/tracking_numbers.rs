@@ -20,6 +20,7 @@ use utoipa::IntoParams;
     params(("number" = PhoneNumber, Path)), request_body = TrackingNumber, responses((status = 200, body = TrackingNumber)))]
 pub(crate) async fn put(
     State(gateway): State<Gateway>,
+    principal: Principal,
     Part(at): Part<PhoneNumber>,
     Body(number): Body<TrackingNumber>,
 ) -> Result<Json<TrackingNumber>, Problem> {
@@ -27,7 +28,10 @@ pub(crate) async fn put(
         let fix = "send the number of the path";
         return Err(Problem::field(Kind::Invalid, "number", "is not the one in the path", fix));
     }
-    gateway.engine().command(Command::PutTrackingNumber { number: number.clone() }).await?;
+    gateway
+        .engine()
+        .command(Command::PutTrackingNumber { number: number.clone() }, principal.actor())
+        .await?;
     Ok(Json(number))
 }
 

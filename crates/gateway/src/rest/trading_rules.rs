@@ -1,6 +1,7 @@
 //! `/v1/trading-rules`: how auctions are held and calls are routed, by vertical, seller or number. They are the house's.
 
 use super::Listed;
+use crate::access::Principal;
 use crate::problem::{Kind, Problem};
 use crate::request::{self, Body, Part, Query};
 use crate::state::Gateway;
@@ -19,6 +20,7 @@ use utoipa::IntoParams;
     request_body = ScopedRules, responses((status = 200, body = ScopedRules)))]
 pub(crate) async fn put(
     State(gateway): State<Gateway>,
+    principal: Principal,
     Part(scope): Part<Scope>,
     Body(mut fields): Body<serde_json::Map<String, serde_json::Value>>,
 ) -> Result<Json<ScopedRules>, Problem> {
@@ -29,7 +31,10 @@ pub(crate) async fn put(
         let fix = "send the scope of the path, or leave it out";
         return Err(Problem::field(Kind::Invalid, "scope", "is not the one in the path", fix));
     }
-    gateway.engine().command(Command::PutTradingRules { rules: Box::new(rules.clone()) }).await?;
+    gateway
+        .engine()
+        .command(Command::PutTradingRules { rules: Box::new(rules.clone()) }, principal.actor())
+        .await?;
     Ok(Json(rules))
 }
 

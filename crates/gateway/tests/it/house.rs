@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use engine::{Engine, EngineConfig, EngineThread, LiveBidders};
+use exchange::audit::Actor;
 use exchange::effect::Action;
 use exchange::id::{AccountId, CallId};
 use exchange::policy::Policy;
@@ -188,7 +189,7 @@ fn insert_key(store: &Store, (role, account): (&str, Option<AccountId>)) -> ApiK
         created_at: Timestamp(1),
         revoked_at: None,
     };
-    store.writer().insert_api_key(key, text.secret_hash()).expect("written");
+    store.writer().insert_api_key(key, text.secret_hash(), Actor::CommandLine).expect("written");
     text
 }
 

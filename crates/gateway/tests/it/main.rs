@@ -13,5 +13,6 @@ mod receipts;
 mod calls;
 mod revenue;
 mod api_keys;
+mod audit_entries;
 mod problems;
 mod observation;

@@ -50,6 +50,7 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("POST", "/v1/calls/{id}/revenue", "AB"),
     ("GET", "/v1/totals", "AN"),
     ("GET", "/v1/events", "AN"),
+    ("GET", "/v1/audit-entries", "AN"),
     ("POST", "/v1/api-keys", "A"),
     ("GET", "/v1/api-keys", "A"),
     ("DELETE", "/v1/api-keys/{id}", "A"),

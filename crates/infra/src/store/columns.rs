@@ -1,13 +1,15 @@
 //! What stands in columns beside a document: what is searched and summed. The same in every database.
 
-use crate::store::Rejection;
+use crate::store::{ApiKey, Rejection};
 use exchange::account::{AccountKind, AccountStatus};
+use exchange::audit::{Actor, AuditAction, AuditEntry};
 use exchange::call::{Call, CallState, Outcome};
 use exchange::event::Subject;
 use exchange::ledger::money::Micros;
 use exchange::time::Timestamp;
 use exchange::usage::CapOwner;
 use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 
 /// What is searched and summed about a call.
@@ -89,6 +91,26 @@ pub(super) fn subject(subject: &Subject) -> String {
         Subject::TrackingNumber(number) => format!("tracking_number/{number}"),
         Subject::Exchange => "exchange".to_owned(),
     }
+}
+
+/// The subject of the audit log's events: one for all, so that they stay in order wherever they are sent.
+pub(super) const AUDIT: &str = "audit";
+
+/// The audit log's entry of a new API key.
+pub(super) fn api_key_created(key: &ApiKey, actor: Actor) -> AuditEntry {
+    AuditEntry {
+        at: key.created_at,
+        actor,
+        action: AuditAction::ApiKeyCreated,
+        subject: format!("api_key/{}", key.id),
+        detail: json!({ "name": key.name, "role": key.role, "account": key.account }),
+    }
+}
+
+/// The audit log's entry of an API key that was revoked.
+pub(super) fn api_key_revoked(id: Uuid, at: Timestamp, actor: Actor) -> AuditEntry {
+    let (action, subject) = (AuditAction::ApiKeyRevoked, format!("api_key/{id}"));
+    AuditEntry { at, actor, action, subject, detail: json!({}) }
 }
 
 /// A document's text.

@@ -125,6 +125,14 @@ pub enum StoreError {
     /// The operating system gives no thread.
     #[error("no thread for the store: {0}; raise the process limit")]
     NoThread(std::io::Error),
+    /// The disk takes its time.
+    #[error(
+        "not on disk after {waited_s} s; it is written when the disk takes it, see the log for what keeps it"
+    )]
+    NotYet {
+        /// How long it waited, in seconds.
+        waited_s: u64,
+    },
     /// The writer has stopped.
     #[error("the store is stopped; start the exchange again")]
     Stopped,

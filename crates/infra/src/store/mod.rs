@@ -22,6 +22,7 @@ pub use postgresql::error::PostgresqlError;
 pub use postgresql::server::PostgresqlUrl;
 pub use read::accounts::{AccountFilter, Balances};
 pub use read::api_keys::{ApiKey, ApiKeyFilter};
+pub use read::audit::AuditFilter;
 pub use read::bid_profiles::BidProfileFilter;
 pub use read::calls::{CallFilter, CallStage};
 pub use read::events::OutboxEvent;

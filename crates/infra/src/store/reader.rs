@@ -41,6 +41,17 @@ impl Reader {
         }
     }
 
+    /// The same for a read that gives away rows on its way, which cannot be taken back to be read again elsewhere.
+    pub(super) fn once<T>(
+        &self,
+        read: impl FnOnce(&dyn ReadConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match &*self.0 {
+            Connections::Sqlite(pool) => pool.with(read),
+            Connections::Postgresql(pool) => pool.once(read),
+        }
+    }
+
     /// Reads so far: on the primary, and on replicas. An SQLite file is neither.
     pub fn reads(&self) -> Option<(u64, u64)> {
         match &*self.0 {

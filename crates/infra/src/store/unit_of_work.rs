@@ -5,7 +5,7 @@ use exchange::effect::{JournalEntry, Record};
 /// What one step of the core writes. Committed whole or not at all, in the order submitted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitOfWork {
-    /// What was put in; absent only when nothing was decided.
+    /// What was put in; absent when nothing was decided, such as the exchange's own start.
     pub journal: Option<JournalEntry>,
     /// What came out, in the order the step gave it.
     pub records: Vec<Record>,

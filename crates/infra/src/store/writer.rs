@@ -6,6 +6,9 @@
 
 use super::read::api_keys::ApiKey;
 use super::{CommitResult, OnDurable, Rejection, StoreError, StoreOptions, UnitOfWork};
+use crate::audit::Anchor;
+use exchange::audit::{Actor, AuditEntry};
+use exchange::effect::Record;
 use exchange::time::Timestamp;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -18,6 +21,8 @@ use uuid::Uuid;
 const RETRY_MIN: Duration = Duration::from_millis(20);
 /// The longest pause between two tries.
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// How long what the exchange logs by itself may wait for the disk: a stop must end, also on a day when the disk is full.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether commits succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +68,9 @@ enum Job {
 pub(super) enum Work {
     Unit(UnitOfWork),
     Alive(Timestamp),
-    NewApiKey { key: ApiKey, secret_hash: [u8; 32] },
-    RevokeApiKey { id: Uuid, at: Timestamp },
+    NewApiKey { key: ApiKey, secret_hash: [u8; 32], actor: Actor },
+    RevokeApiKey { id: Uuid, at: Timestamp, actor: Actor },
+    AuditAnchor(Box<Anchor>),
     Cursor { name: String, seq: i64 },
 }
 
@@ -112,14 +118,26 @@ impl Writer {
         self.write(Work::Unit(unit))
     }
 
-    /// Adds an API key and waits until it is durable.
-    pub fn insert_api_key(&self, key: ApiKey, secret_hash: [u8; 32]) -> Result<(), StoreError> {
-        self.write(Work::NewApiKey { key, secret_hash })
+    /// Adds an API key on behalf of `actor`, with its entry in the audit log, and waits until both are durable.
+    pub fn insert_api_key(&self, key: ApiKey, secret_hash: [u8; 32], actor: Actor) -> Result<(), StoreError> {
+        self.write(Work::NewApiKey { key, secret_hash, actor })
     }
 
-    /// Revokes an API key and waits until that is durable. One revoked before keeps its first moment.
-    pub fn revoke_api_key(&self, id: Uuid, at: Timestamp) -> Result<(), StoreError> {
-        self.write(Work::RevokeApiKey { id, at })
+    /// Revokes an API key on behalf of `actor`, with its entry in the audit log, and waits until both are durable. One revoked before
+    /// keeps its first moment; whoever asks for that looks first, so that nothing is logged.
+    pub fn revoke_api_key(&self, id: Uuid, at: Timestamp, actor: Actor) -> Result<(), StoreError> {
+        self.write(Work::RevokeApiKey { id, at, actor })
+    }
+
+    /// Adds an entry to the audit log of something that no command did, and waits until it is durable, but not for ever.
+    pub fn write_audit_entry(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        let records = vec![Record::Audit(Box::new(entry))];
+        self.write_soon(Work::Unit(UnitOfWork { journal: None, records }))
+    }
+
+    /// Adds an anchor of the audit log, and waits until it is durable, but not for ever.
+    pub fn write_audit_anchor(&self, anchor: Anchor) -> Result<(), StoreError> {
+        self.write_soon(Work::AuditAnchor(Box::new(anchor)))
     }
 
     /// Keeps how far somebody who reads the outbox came, and waits until that is durable.
@@ -154,17 +172,41 @@ impl Writer {
     }
 
     fn write(&self, work: Work) -> Result<(), StoreError> {
-        let (told, outcome) = sync_channel(1);
-        let on_durable = OnDurable::new(move |result| {
-            // Nobody waits any more only if the waiting thread died.
-            let _ = told.send(result);
-        });
+        let (on_durable, outcome) = awaited();
         self.queue.send(Job::Write(work, on_durable)).map_err(|_| StoreError::Stopped)?;
-        match outcome.recv() {
-            Ok(CommitResult::Durable) => Ok(()),
-            Ok(CommitResult::Rejected(rejection)) => Err(rejection.into()),
-            Ok(CommitResult::Abandoned) | Err(_) => Err(StoreError::Stopped),
+        outcome_of(outcome.recv().unwrap_or(CommitResult::Abandoned))
+    }
+
+    fn write_soon(&self, work: Work) -> Result<(), StoreError> {
+        let (on_durable, outcome) = awaited();
+        let not_yet = StoreError::NotYet { waited_s: PATIENCE.as_secs() };
+        match self.queue.try_send(Job::Write(work, on_durable)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Err(not_yet),
+            Err(TrySendError::Disconnected(_)) => return Err(StoreError::Stopped),
         }
+        match outcome.recv_timeout(PATIENCE) {
+            Err(RecvTimeoutError::Timeout) => Err(not_yet),
+            outcome => outcome_of(outcome.unwrap_or(CommitResult::Abandoned)),
+        }
+    }
+}
+
+/// Told what becomes of a unit, and where that is heard.
+fn awaited() -> (OnDurable, Receiver<CommitResult>) {
+    let (told, outcome) = sync_channel(1);
+    let on_durable = OnDurable::new(move |result| {
+        // Nobody waits any more if the waiting thread died, or lost its patience.
+        let _ = told.send(result);
+    });
+    (on_durable, outcome)
+}
+
+fn outcome_of(result: CommitResult) -> Result<(), StoreError> {
+    match result {
+        CommitResult::Durable => Ok(()),
+        CommitResult::Rejected(rejection) => Err(rejection.into()),
+        CommitResult::Abandoned => Err(StoreError::Stopped),
     }
 }
 

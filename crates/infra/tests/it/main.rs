@@ -9,6 +9,7 @@ mod disk_full;
 mod crash;
 mod reads;
 mod audit;
+mod audit_log;
 mod kafka_server;
 mod bus;
 mod postgresql;

@@ -2,8 +2,12 @@
 
 use crate::conformance::fold;
 use crate::fixtures::{Database, abandoned, account_id, deposit, ringing, three_calls};
+use exchange::audit::{Actor, AuditAction, AuditEntry};
 use exchange::ledger::money::Micros;
+use exchange::time::Timestamp;
+use infra::audit::SigningKey;
 use infra::store::{Rejection, Store, StoreError, StoreOptions, UnitOfWork};
+use serde_json::json;
 
 const BUYER: u128 = 2;
 
@@ -31,7 +35,7 @@ fn number(database: &Database, sql: &str) -> u32 {
 #[test]
 fn there_are_partitions_for_this_month_and_the_next_three() {
     let database = Database::new();
-    for table in ["calls", "receipts", "transfers", "journal", "outbox"] {
+    for table in ["calls", "receipts", "transfers", "journal", "outbox", "audit_entries"] {
         let months = format!(
             "SELECT count(*) FROM generate_series(0, 3) AS ahead
              JOIN pg_class ON relname = '{table}' || to_char(now() AT TIME ZONE 'UTC' + make_interval(months => ahead), '_YYYY_MM')
@@ -47,7 +51,7 @@ fn rows_that_came_before_their_partition_move_into_it() {
     let store = open(&database, &january());
     assert_eq!(number(&database, "SELECT count(*) FROM calls_default"), 3);
     let made = "SELECT make_partitions('1970-01-15', 1) + make_partitions('2000-01-01', 1)";
-    assert_eq!(number(&database, made), 10);
+    assert_eq!(number(&database, made), 12);
     assert_eq!(number(&database, made), 0, "they are there");
     let table =
         [("calls_2000_01", 3), ("transfers_2000_01", 6), ("receipts_2000_01", 3), ("journal_1970_01", 8)];
@@ -69,7 +73,7 @@ fn a_month_that_is_over_is_detached_and_the_books_still_add_up() {
     let before = store.load().expect("loads");
 
     // Call 3 still rings: its month stays, while January 1970 goes.
-    assert_eq!(number(&database, "SELECT detach_partitions('2000-02-01')"), 7);
+    assert_eq!(number(&database, "SELECT detach_partitions('2000-02-01')"), 9);
     is_sound(&store);
     assert_eq!(store.load().expect("loads"), before);
 
@@ -91,4 +95,52 @@ fn a_month_that_is_over_is_detached_and_the_books_still_add_up() {
     assert!(matches!(again, Err(StoreError::Rejected(rejection)) if rejection == expected));
     store.writer().commit(ringing(4, account_id(BUYER))).expect("sound");
     is_sound(&store);
+}
+
+/// Entry number `number` of the audit log, so many days after the first of January 1970.
+fn entry(number: i64, days: i64) -> AuditEntry {
+    AuditEntry {
+        at: Timestamp(days * 86_400_000_000 + number),
+        actor: Actor::CommandLine,
+        action: AuditAction::DepositBooked,
+        subject: format!("account/{number}"),
+        detail: json!({}),
+    }
+}
+
+#[test]
+fn after_a_month_of_the_audit_log_is_detached_an_anchor_vouches_for_the_rest() {
+    let database = Database::new();
+    let store = open(&database, &january());
+    database.sql("SELECT make_partitions('1970-01-01', 2)").expect("made");
+    let key = SigningKey::from_text(&"1".repeat(64)).expect("64 digits");
+    let verify = || {
+        let reader = store.reader();
+        reader.verify_audit(vec![], &[key.public_key()], &mut |_| {}).expect("the check runs")
+    };
+    let anchor = || {
+        let statement = store.reader().audit_statement(Timestamp(1)).expect("readable").expect("new");
+        store.writer().write_audit_anchor(key.sign(statement)).expect("sound");
+    };
+    for number in 1..=3 {
+        store.writer().write_audit_entry(entry(number, 3)).expect("sound");
+    }
+    anchor();
+    for number in 4..=6 {
+        store.writer().write_audit_entry(entry(number, 40)).expect("sound");
+    }
+    database.sql("SELECT detach_partitions('1970-02-01')").expect("January is over");
+    assert_eq!(number(&database, "SELECT count(*) FROM audit_entries"), 3);
+    let waiting = verify();
+    assert_eq!(waiting.findings_total, 1, "{waiting:#?}");
+    assert!(waiting.findings[0].what.contains("no anchor vouches for it yet"), "{waiting:#?}");
+
+    anchor();
+    let sound = verify();
+    assert_eq!(sound.findings, []);
+    assert_eq!((sound.first, sound.last, sound.anchored_to, sound.anchors_elsewhere), (4, 6, 6, 1));
+
+    let guarded = "SET session_replication_role = replica";
+    database.sql(&format!("{guarded}; DELETE FROM audit_entries WHERE seq = 4")).expect("bent");
+    assert_eq!(verify().findings[0].what, "is the first, but 4 should be: what was before it was removed");
 }

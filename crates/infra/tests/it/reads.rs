@@ -5,6 +5,7 @@ use crate::fixtures::{
     deposit, on_every_store, open_account, phone, ringing, tracking_number, unit,
 };
 use exchange::account::{AccountKind, AccountStatus};
+use exchange::audit::Actor;
 use exchange::effect::Record;
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
@@ -278,16 +279,16 @@ fn api_keys_are_found_by_the_hash_of_their_secret_until_revoked(new_home: fn() -
         revoked_at: None,
     };
     let (one, two) = (key(1, None), key(2, Some(account_id(2))));
-    store.writer().insert_api_key(one.clone(), [1; 32]).expect("new");
-    store.writer().insert_api_key(two.clone(), [2; 32]).expect("new");
-    let twice = store.writer().insert_api_key(key(3, None), [2; 32]);
+    store.writer().insert_api_key(one.clone(), [1; 32], Actor::CommandLine).expect("new");
+    store.writer().insert_api_key(two.clone(), [2; 32], Actor::CommandLine).expect("new");
+    let twice = store.writer().insert_api_key(key(3, None), [2; 32], Actor::CommandLine);
     assert!(matches!(twice, Err(StoreError::Rejected(_))), "a secret belongs to one key");
     let reader = store.reader();
     assert_eq!(reader.api_key_by_hash(&[2; 32]).expect("readable"), Some(two.clone()));
     assert_eq!(reader.api_key_by_hash(&[3; 32]).expect("readable"), None);
 
-    store.writer().revoke_api_key(two.id, at(5)).expect("there");
-    store.writer().revoke_api_key(two.id, at(6)).expect("there");
+    store.writer().revoke_api_key(two.id, at(5), Actor::CommandLine).expect("there");
+    store.writer().revoke_api_key(two.id, at(6), Actor::CommandLine).expect("there");
     assert_eq!(reader.api_key_by_hash(&[2; 32]).expect("readable"), None);
     let revoked = ApiKey { revoked_at: Some(at(5)), ..two };
     assert_eq!(all(1, |page| reader.api_keys(&ApiKeyFilter::default(), page)), [one, revoked]);

@@ -19,7 +19,7 @@ use std::time::Duration;
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What events are about, and so the topics: events of one call must stay in order, whatever happened to it.
-const TOPICS: [&str; 5] = ["calls", "accounts", "bid-profiles", "tracking-numbers", "exchange"];
+const TOPICS: [&str; 6] = ["calls", "accounts", "bid-profiles", "tracking-numbers", "exchange", "audit"];
 
 /// Messages that cannot be read are put here, as they came.
 const DEAD_LETTERS: &str = "dead-letters";
@@ -70,6 +70,7 @@ impl KafkaConfig {
             Some("account") => "accounts",
             Some("bid_profile") => "bid-profiles",
             Some("tracking_number") => "tracking-numbers",
+            Some("audit") => "audit",
             _ => "exchange",
         })
     }

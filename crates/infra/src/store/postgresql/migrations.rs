@@ -12,8 +12,11 @@ const STEP_DEADLINE: Duration = Duration::from_hours(1);
 const LOOK_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The step at index `n` leads to schema version `n + 1`. A step that was released is never changed.
-const STEPS: &[&str] =
-    &[include_str!("migrations/0001_first_tables.sql"), include_str!("migrations/0002_months.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001_first_tables.sql"),
+    include_str!("migrations/0002_months.sql"),
+    include_str!("migrations/0003_audit.sql"),
+];
 
 /// The schema version this binary reads and writes.
 #[allow(clippy::cast_possible_wrap)] // a handful of steps

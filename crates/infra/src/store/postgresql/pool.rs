@@ -57,6 +57,14 @@ impl Pool {
                 }
             }
         }
+        self.once(read)
+    }
+
+    /// Runs `read` on the primary, and once at most.
+    pub(in crate::store) fn once<T>(
+        &self,
+        read: impl FnOnce(&dyn ReadConnection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.on_primary.fetch_add(1, Ordering::Relaxed);
         self.primary.session()?.begun()?.read(read)
     }

@@ -4,17 +4,22 @@
 //! balance that would leave its range is refused before anything is sent.
 
 use super::tables::{At, Gathered, TABLES};
-use crate::store::columns::{CallFacts, cap_owner, json, kind_name, status_name, subject};
+use crate::audit::{Anchor, Head};
+use crate::store::columns::{
+    AUDIT, CallFacts, api_key_created, api_key_revoked, cap_owner, json, kind_name, status_name, subject,
+};
 use crate::store::connection::Value;
 use crate::store::writer::Work;
 use crate::store::{ApiKey, Rejection, UnitOfWork};
 use exchange::account::Account;
+use exchange::audit::AuditEntry;
 use exchange::call::Call;
 use exchange::effect::Record;
 use exchange::event::Event;
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, Transfer};
 use exchange::time::Timestamp;
+use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -40,6 +45,8 @@ pub(super) struct LedgerRow {
 pub(super) struct Known {
     pub(super) counters: Counters,
     pub(super) ledgers: HashMap<LedgerAccount, LedgerRow>,
+    /// The end of the audit log.
+    pub(super) audit: Head,
 }
 
 /// What the writer will know more, once what is staged is written.
@@ -47,18 +54,20 @@ pub(super) struct Known {
 pub(super) struct Progress {
     pub(super) counters: Counters,
     ledgers: HashMap<LedgerAccount, LedgerRow>,
+    audit: Head,
     pub(super) alive_at: Timestamp,
 }
 
 impl Known {
     /// Nothing staged yet.
     pub(super) fn progress(&self) -> Progress {
-        Progress { counters: self.counters, ..Progress::default() }
+        Progress { counters: self.counters, audit: self.audit, ..Progress::default() }
     }
 
     /// What was staged is written.
     pub(super) fn advance(&mut self, progress: Progress) {
         self.counters = progress.counters;
+        self.audit = progress.audit;
         self.ledgers.extend(progress.ledgers);
     }
 }
@@ -92,10 +101,15 @@ impl<'a> Stager<'a> {
             Work::Unit(unit) => self.unit(unit)?,
             Work::Alive(at) => self.alive(*at),
             Work::Cursor { name, seq } => self.push(At::Cursors, vec![name.as_str().into(), (*seq).into()]),
-            Work::NewApiKey { key, secret_hash } => self.api_key(key, secret_hash),
-            Work::RevokeApiKey { id, at } => {
-                self.staged.revocations.push(vec![(*id).into(), at.0.into()]);
+            Work::NewApiKey { key, secret_hash, actor } => {
+                self.api_key(key, secret_hash);
+                self.audit_entry(&api_key_created(key, *actor))?;
             }
+            Work::RevokeApiKey { id, at, actor } => {
+                self.staged.revocations.push(vec![(*id).into(), at.0.into()]);
+                self.audit_entry(&api_key_revoked(*id, *at, *actor))?;
+            }
+            Work::AuditAnchor(anchor) => self.audit_anchor(anchor)?,
         }
         Ok(())
     }
@@ -160,6 +174,7 @@ impl<'a> Stager<'a> {
             Record::Call(call) => self.call(call)?,
             Record::Transfer(transfer) => self.transfer(transfer, journal_seq)?,
             Record::Event(event) => self.event(event)?,
+            Record::Audit(entry) => self.audit_entry(entry)?,
         }
         Ok(())
     }
@@ -238,16 +253,48 @@ impl<'a> Stager<'a> {
     }
 
     fn event(&mut self, event: &Event) -> Result<(), Rejection> {
+        self.outbox((event.kind(), &event.fact), &subject(&event.subject), event.at)
+    }
+
+    /// An event: its type, its data, what it is about, and when.
+    fn outbox(
+        &mut self,
+        (kind, data): (&str, impl Serialize),
+        subject: &str,
+        at: Timestamp,
+    ) -> Result<(), Rejection> {
         self.progress.counters.outbox += 1;
-        let row = vec![
-            self.progress.counters.outbox.into(),
-            event.kind().into(),
-            subject(&event.subject).into(),
-            event.at.0.into(),
-            json(&event.fact)?.into(),
-        ];
-        self.push(At::Outbox, row);
+        let seq = self.progress.counters.outbox;
+        self.push(
+            At::Outbox,
+            vec![seq.into(), kind.into(), subject.into(), at.0.into(), json(&data)?.into()],
+        );
         Ok(())
+    }
+
+    fn audit_entry(&mut self, entry: &AuditEntry) -> Result<(), Rejection> {
+        let entry = self.progress.audit.seal(entry);
+        let hash = Value::Bytes(entry.hash.0.to_vec());
+        let row = vec![
+            entry.seq.into(),
+            entry.at.0.into(),
+            entry.actor.as_str().into(),
+            entry.api_key.as_deref().into(),
+            entry.role.as_deref().into(),
+            entry.action.as_str().into(),
+            entry.subject.as_str().into(),
+            entry.detail.as_str().into(),
+            Value::Bytes(entry.previous_hash.0.to_vec()),
+            hash.clone(),
+        ];
+        self.push(At::AuditEntries, row);
+        self.push(At::AuditHead, vec![1.into(), entry.seq.into(), entry.at.0.into(), hash]);
+        self.outbox(entry.event(), AUDIT, entry.at)
+    }
+
+    fn audit_anchor(&mut self, anchor: &Anchor) -> Result<(), Rejection> {
+        self.push(At::AuditAnchors, vec![anchor.statement.seq.into(), json(anchor)?.into()]);
+        self.outbox(anchor.event(), AUDIT, anchor.statement.at)
     }
 
     fn api_key(&mut self, key: &ApiKey, secret_hash: &[u8; 32]) {

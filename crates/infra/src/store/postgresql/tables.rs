@@ -48,6 +48,9 @@ pub(super) enum At {
     Outbox,
     Cursors,
     ApiKeys,
+    AuditEntries,
+    AuditHead,
+    AuditAnchors,
 }
 
 const fn table(
@@ -60,7 +63,7 @@ const fn table(
 }
 
 /// Every table, in the order of [`At`].
-pub(super) const TABLES: [Table; 17] = [
+pub(super) const TABLES: [Table; 20] = [
     table(
         "ledger_accounts",
         "ledger account",
@@ -149,6 +152,30 @@ pub(super) const TABLES: [Table; 17] = [
             ("revoked_at", Integer),
         ],
     ),
+    table(
+        "audit_entries",
+        "audit entry",
+        0,
+        &[
+            ("seq", Integer),
+            ("at", Integer),
+            ("actor", Text),
+            ("api_key", Text),
+            ("role", Text),
+            ("action", Text),
+            ("subject", Text),
+            ("detail", Text),
+            ("previous_hash", Bytes),
+            ("hash", Bytes),
+        ],
+    ),
+    table(
+        "audit_head",
+        "audit head",
+        1,
+        &[("only_row", Integer), ("seq", Integer), ("at", Integer), ("hash", Bytes)],
+    ),
+    table("audit_anchors", "audit anchor", 0, &[("seq", Integer), ("document", Json)]),
 ];
 
 impl At {

@@ -10,4 +10,5 @@ pub(super) mod totals;
 pub(super) mod transfers;
 pub(super) mod events;
 pub(super) mod api_keys;
+pub(super) mod audit;
 mod conditions;

@@ -1,7 +1,7 @@
 //! Commits batches to SQLite: one transaction, one sync of the write-ahead log.
 
 use super::name_path;
-use super::rows::{Rows, WriteError, revoke_api_key, write_api_key, write_cursor};
+use super::rows::{Rows, WriteError, write_audit_anchor, write_cursor};
 use crate::store::StoreError;
 use crate::store::writer::{Batch, Commit, CommitFailure, Rejected, Work};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -25,6 +25,7 @@ impl Committer {
     fn commit_together(&mut self, batch: &Batch) -> Result<(), WriteError> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let rows = &mut self.rows;
+        let before = rows.mark();
         let written = batch
             .iter()
             .try_for_each(|(work, _)| write(rows, &transaction, work))
@@ -33,7 +34,7 @@ impl Committer {
         if written.is_ok() {
             rows.committed();
         } else {
-            rows.undone_to(0);
+            rows.undone_to(before);
         }
         written
     }
@@ -43,6 +44,7 @@ impl Committer {
     fn commit_apart(&mut self, batch: &Batch) -> Result<Rejected, rusqlite::Error> {
         let mut transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let rows = &mut self.rows;
+        let before = rows.mark();
         let mut rejections = Rejected::new();
         let mut outcome = Ok(());
         for (place, (work, _)) in batch.iter().enumerate() {
@@ -59,7 +61,7 @@ impl Committer {
         if written.is_ok() {
             rows.committed();
         } else {
-            rows.undone_to(0);
+            rows.undone_to(before);
         }
         written.map(|()| rejections)
     }
@@ -107,8 +109,11 @@ fn write(rows: &mut Rows, connection: &Connection, work: &Work) -> Result<(), Wr
             rows.alive(*at);
             Ok(())
         }
-        Work::NewApiKey { key, secret_hash } => write_api_key(connection, key, secret_hash),
-        Work::RevokeApiKey { id, at } => revoke_api_key(connection, *id, *at),
+        Work::NewApiKey { key, secret_hash, actor } => {
+            rows.write_api_key(connection, key, secret_hash, *actor)
+        }
+        Work::RevokeApiKey { id, at, actor } => rows.revoke_api_key(connection, *id, *at, *actor),
+        Work::AuditAnchor(anchor) => write_audit_anchor(connection, anchor),
         Work::Cursor { name, seq } => write_cursor(connection, name, *seq),
     }
 }

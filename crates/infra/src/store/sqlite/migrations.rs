@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0002_trading.sql"),
     include_str!("migrations/0003_revenue.sql"),
     include_str!("migrations/0004_cursors.sql"),
+    include_str!("migrations/0005_audit.sql"),
 ];
 
 /// The schema version this binary reads and writes.

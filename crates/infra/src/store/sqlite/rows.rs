@@ -1,10 +1,14 @@
 //! From records to rows: what one unit of work writes within the transaction it is given.
 
-use crate::store::columns::{CallFacts, cap_owner, json, kind_name, status_name, subject};
+use crate::audit::{Anchor, Hash, Head};
+use crate::store::columns::{
+    AUDIT, CallFacts, api_key_created, api_key_revoked, cap_owner, json, kind_name, status_name, subject,
+};
 use crate::store::connection::ReadConnection;
 use crate::store::{ApiKey, Rejection, StoreError, UnitOfWork};
 use exchange::account::Account;
 use exchange::auction::receipt::Receipt;
+use exchange::audit::{Actor, AuditEntry};
 use exchange::bid::BidProfile;
 use exchange::bid::caps::CapGroup;
 use exchange::call::Call;
@@ -19,6 +23,7 @@ use exchange::tracking_number::TrackingNumber;
 use exchange::trading_rules::{Deal, ScopedRules};
 use exchange::usage::Usage;
 use rusqlite::{Connection, Error, ErrorCode, Params, ffi, params};
+use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -54,10 +59,19 @@ pub(super) struct Rows {
     changes: BTreeMap<LedgerAccount, (i64, Micros)>,
     /// The latest moment the current transaction knows of.
     alive_at: Option<Timestamp>,
+    /// The end of the audit log, with what the current transaction adds.
+    audit: Head,
+}
+
+/// Where something begins that may be undone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    new_ledgers: usize,
+    audit: Head,
 }
 
 impl Rows {
-    /// Learns the ledger accounts that exist.
+    /// Learns the ledger accounts that exist, and how the audit log ends.
     pub(super) fn new(connection: &Connection) -> Result<Self, StoreError> {
         let connection: &dyn ReadConnection = connection;
         let mut ledgers = HashMap::new();
@@ -65,7 +79,11 @@ impl Rows {
             ledgers.insert(row.key("ledger_accounts", 0)?, row.get(1)?);
             Ok(())
         })?;
-        Ok(Self { ledgers, new_ledgers: Vec::new(), changes: BTreeMap::new(), alive_at: None })
+        let audit = connection.row("SELECT seq, at, hash FROM audit_head", &[], |row| {
+            Ok(Head { seq: row.get(0)?, at: Timestamp(row.get(1)?), hash: Hash(row.get(2)?) })
+        })?;
+        let audit = audit.ok_or(StoreError::NoIdentity)?;
+        Ok(Self { ledgers, new_ledgers: Vec::new(), changes: BTreeMap::new(), alive_at: None, audit })
     }
 
     /// Writes one unit, but for what [`Rows::finish`] writes.
@@ -91,6 +109,7 @@ impl Rows {
                 Record::Transfer(transfer) => self.write_transfer(connection, transfer, journal_seq)?,
                 Record::Receipt(receipt) => write_receipt(connection, receipt)?,
                 Record::Event(event) => write_event(connection, event)?,
+                Record::Audit(entry) => self.write_audit_entry(connection, entry)?,
             }
         }
         Ok(())
@@ -122,18 +141,66 @@ impl Rows {
         self.new_ledgers.clear();
     }
 
-    /// Where a savepoint begins, for [`Rows::undone_to`].
-    pub(super) fn mark(&self) -> usize {
-        self.new_ledgers.len()
+    /// Where a transaction or a savepoint begins, for [`Rows::undone_to`].
+    pub(super) fn mark(&self) -> Mark {
+        Mark { new_ledgers: self.new_ledgers.len(), audit: self.audit }
     }
 
-    /// What was written since the mark was undone; since mark 0, the whole transaction.
-    pub(super) fn undone_to(&mut self, mark: usize) {
-        for ledger in self.new_ledgers.drain(mark..) {
+    /// What was written since the mark was undone.
+    pub(super) fn undone_to(&mut self, mark: Mark) {
+        for ledger in self.new_ledgers.drain(mark.new_ledgers..) {
             self.ledgers.remove(&ledger);
         }
+        self.audit = mark.audit;
         self.changes.clear();
         self.alive_at = None;
+    }
+
+    /// Adds an API key.
+    pub(super) fn write_api_key(
+        &mut self,
+        connection: &Connection,
+        key: &ApiKey,
+        secret_hash: &[u8; 32],
+        actor: Actor,
+    ) -> Result<(), WriteError> {
+        insert_api_key(connection, key, secret_hash)?;
+        self.write_audit_entry(connection, &api_key_created(key, actor))
+    }
+
+    /// Revokes an API key.
+    pub(super) fn revoke_api_key(
+        &mut self,
+        connection: &Connection,
+        id: Uuid,
+        at: Timestamp,
+        actor: Actor,
+    ) -> Result<(), WriteError> {
+        let sql = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1";
+        run(connection, "API key", sql, params![id.as_bytes(), at.0])?;
+        self.write_audit_entry(connection, &api_key_revoked(id, at, actor))
+    }
+
+    fn write_audit_entry(&mut self, connection: &Connection, entry: &AuditEntry) -> Result<(), WriteError> {
+        let entry = self.audit.seal(entry);
+        let sql = "INSERT INTO audit_entries (seq, at, actor, api_key, role, action, subject, detail, previous_hash, hash)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        let row = params![
+            entry.seq,
+            entry.at.0,
+            entry.actor,
+            entry.api_key,
+            entry.role,
+            entry.action,
+            entry.subject,
+            entry.detail,
+            entry.previous_hash.0,
+            entry.hash.0
+        ];
+        run(connection, "audit entry", sql, row)?;
+        let sql = "UPDATE audit_head SET seq = ?1, at = ?2, hash = ?3";
+        run(connection, "audit head", sql, params![entry.seq, entry.at.0, entry.hash.0])?;
+        write_outbox(connection, entry.event(), AUDIT, entry.at)
     }
 
     fn write_transfer(
@@ -299,21 +366,28 @@ fn write_receipt(connection: &Connection, receipt: &Receipt) -> Result<(), Write
 }
 
 fn write_event(connection: &Connection, event: &Event) -> Result<(), WriteError> {
-    let sql = "INSERT INTO outbox (type, subject, at, data) VALUES (?1, ?2, ?3, ?4)";
-    run(
-        connection,
-        "event",
-        sql,
-        params![event.kind(), subject(&event.subject), event.at.0, json(&event.fact)?],
-    )
+    write_outbox(connection, (event.kind(), &event.fact), &subject(&event.subject), event.at)
 }
 
-/// Adds an API key.
-pub(super) fn write_api_key(
+/// Writes an event: its type, its data, what it is about, and when.
+fn write_outbox(
     connection: &Connection,
-    key: &ApiKey,
-    secret_hash: &[u8; 32],
+    (kind, data): (&str, impl Serialize),
+    subject: &str,
+    at: Timestamp,
 ) -> Result<(), WriteError> {
+    let sql = "INSERT INTO outbox (type, subject, at, data) VALUES (?1, ?2, ?3, ?4)";
+    run(connection, "event", sql, params![kind, subject, at.0, json(&data)?])
+}
+
+/// Adds an anchor of the audit log.
+pub(super) fn write_audit_anchor(connection: &Connection, anchor: &Anchor) -> Result<(), WriteError> {
+    let sql = "INSERT INTO audit_anchors (seq, document) VALUES (?1, ?2)";
+    run(connection, "audit anchor", sql, params![anchor.statement.seq, json(anchor)?])?;
+    write_outbox(connection, anchor.event(), AUDIT, anchor.statement.at)
+}
+
+fn insert_api_key(connection: &Connection, key: &ApiKey, secret_hash: &[u8; 32]) -> Result<(), WriteError> {
     let sql = "INSERT INTO api_keys (id, name, role, account, secret_hash, created_at, revoked_at)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let row = params![
@@ -326,12 +400,6 @@ pub(super) fn write_api_key(
         key.revoked_at.map(|at| at.0)
     ];
     run(connection, "API key", sql, row)
-}
-
-/// Revokes an API key.
-pub(super) fn revoke_api_key(connection: &Connection, id: Uuid, at: Timestamp) -> Result<(), WriteError> {
-    let sql = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1";
-    run(connection, "API key", sql, params![id.as_bytes(), at.0])
 }
 
 /// Keeps how far somebody who reads the outbox came.

@@ -4,6 +4,7 @@
 
 mod ledger;
 mod calls;
+mod audit;
 
 use super::connection::{Dialect, ReadConnection};
 use super::{Reader, StoreError};
