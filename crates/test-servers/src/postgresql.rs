@@ -36,6 +36,7 @@ impl Server {
     }
 
     /// Starts a streaming replica of this one.
+    #[must_use]
     pub fn replica(&self, settings: &str) -> Self {
         Self::keep(settings, &self.folder().display().to_string())
     }
