@@ -89,6 +89,19 @@ pub(crate) enum Command {
     /// `dce serve` does it by itself at its start; here it is done beforehand, by whom you let.
     #[command(after_help = "Example:\n  dce migrate --config dce.toml")]
     Migrate(SettingFlags),
+    /// Copy the data directory, also while a server runs on it
+    ///
+    /// The copy is one state of the books that was durable, with the secret keys beside them, and is itself a data directory: audit it with
+    /// `dce verify`. Of books on `PostgreSQL` its own tools make copies.
+    #[command(after_help = "Example:\n  dce backup --config dce.toml --to /backups/2026-11-23")]
+    Backup {
+        /// Where the books are
+        #[command(flatten)]
+        settings: SettingFlags,
+        /// A directory for the copy; created when missing, refused when there are books in it
+        #[arg(long, value_name = "DIRECTORY")]
+        to: PathBuf,
+    },
     /// Audit the books, on SQLite while no server runs
     ///
     /// Replays every transfer and compares it with balances, calls and the journal. Exits with 1 when anything is off,

@@ -13,6 +13,7 @@ mod key;
 mod audit_key;
 mod audit;
 mod migrate;
+mod backup;
 mod verify;
 mod replay;
 mod marketplace;
@@ -51,6 +52,7 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
         Command::Serve(settings) => serve::run(&load(settings)?.config).map_err(one),
         Command::Key { settings, command } => key::run(load(settings)?.config.place(), command).map_err(one),
         Command::Audit { settings, command } => audit::run(&load(settings)?.config, command).map_err(one),
+        Command::Backup { settings, to } => backup::run(&load(settings)?.config, to).map_err(one),
         Command::Migrate(settings) => migrate::run(load(settings)?.config.place()).map_err(one),
         Command::Verify { settings, format } => {
             verify::run(load(settings)?.config.place(), *format).map_err(one)

@@ -11,14 +11,26 @@ const PROGRAM: Program = Program {
     name: "postgresql",
     // It refuses to be root.
     user: Some("postgres"),
-    make: r#"if [ -n "$primary" ]; then
+    make: r#"if [ -n "$backup" ]; then
+            cp -R "$backup/base" "$folder/data" && chmod 700 "$folder/data" && touch "$folder/data/recovery.signal" &&
+            printf "restore_command = 'cp %s/log/%%f %%p'\nrecovery_target_name = '%s'\n" "$backup" "$restore_point" \
+                >> "$folder/data/postgresql.auto.conf" &&
+            echo "recovery_target_action = 'promote'" >> "$folder/data/postgresql.auto.conf"
+        elif [ -n "$primary" ]; then
             "$bin/pg_basebackup" -h "$primary" -U dce -D "$folder/data" -R -X stream -c fast --no-sync
         else
             "$bin/initdb" -D "$folder/data" -U dce -A trust -E UTF8 --locale=C --no-sync
         fi"#,
     run: r#""$bin/postgres" -D "$folder/data" -k "$folder" -c listen_addresses= $settings"#,
     ready: r#""$bin/pg_isready" -q -h "$folder" -U dce"#,
-    more: r#""$bin/pg_ctl" -D "$folder/data" promote -w"#,
+    more: r#"case $command in
+        promote) "$bin/pg_ctl" -D "$folder/data" promote -w ;;
+        backup)
+            mkdir -p "$folder/backup/log"
+            printf "archive_mode = on\narchive_command = 'cp %%p %s/backup/log/%%f'\n" "$folder" >> "$folder/data/postgresql.auto.conf"
+            kill -INT $pid; wait $pid; start
+            "$bin/pg_basebackup" -h "$folder" -U dce -D "$folder/backup/base" -X fetch -c fast --no-sync ;;
+        esac"#,
     end: "QUIT",
     variables: &[],
 };
@@ -32,21 +44,28 @@ pub struct Server {
 impl Server {
     /// Starts one, with these settings beside its defaults (`-c name=value`).
     pub fn start(settings: &str) -> Self {
-        Self::keep(settings, "")
+        Self::keep(settings, "", "", "")
     }
 
     /// Starts a streaming replica of this one.
     #[must_use]
     pub fn replica(&self, settings: &str) -> Self {
-        Self::keep(settings, &self.folder().display().to_string())
+        Self::keep(settings, &self.folder().display().to_string(), "", "")
     }
 
-    fn keep(settings: &str, primary: &str) -> Self {
+    /// Starts one from what [`Server::back_up`] made, with this restore point as the last of what it has.
+    pub fn restored(backup: &Path, restore_point: &str) -> Self {
+        Self::keep("-c fsync=off", "", &backup.display().to_string(), restore_point)
+    }
+
+    fn keep(settings: &str, primary: &str, backup: &str, restore_point: &str) -> Self {
         let programs = programs().expect(MISSING);
         let variables = [
             ("bin", programs.display().to_string()),
             ("settings", settings.to_owned()),
             ("primary", primary.to_owned()),
+            ("backup", backup.to_owned()),
+            ("restore_point", restore_point.to_owned()),
         ];
         let keeper = Keeper::start(&Program { variables: &variables, ..PROGRAM });
         Self { programs, keeper }
@@ -55,6 +74,20 @@ impl Server {
     /// `kill`, `stop`, `start` or `promote`; returns when it is done.
     pub fn order(&self, order: &str) {
         self.keeper.order(order);
+    }
+
+    /// Copies the server's files, after a restart, and from now on keeps its log: what any later restore point is reached from.
+    pub fn back_up(&self) -> PathBuf {
+        self.order("backup");
+        self.folder().join("backup")
+    }
+
+    /// Runs one of its programs on a database, such as `pg_dump`.
+    pub fn run(&self, program: &str, arguments: &[&str]) {
+        let mut command = Command::new(self.programs.join(program));
+        command.args(arguments).args(["-U", "dce", "-h"]).arg(self.folder());
+        let output = command.output().expect("it is installed with the server");
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Where it listens.

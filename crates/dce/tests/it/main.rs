@@ -7,6 +7,7 @@ mod demo;
 mod keys;
 mod serve;
 mod audit;
+mod backup;
 mod proof;
 mod replay;
 mod usage;

@@ -132,6 +132,12 @@ impl Store {
         }
     }
 
+    /// Copies the SQLite store in the directory `from` into the directory `to`, also while an exchange writes to it: one state that
+    /// was durable, whole.
+    pub fn back_up(from: &Path, to: &Path) -> Result<(), StoreError> {
+        sqlite::backup::back_up(from, to)
+    }
+
     /// Where units of work are submitted. Cheap to clone.
     pub fn writer(&self) -> Writer {
         match &self.0 {

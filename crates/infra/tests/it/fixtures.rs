@@ -148,6 +148,10 @@ impl Database {
         Self(name)
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
     pub(crate) fn url_text(&self) -> String {
         server().url(&self.0)
     }

@@ -14,6 +14,7 @@ mod kafka_server;
 mod bus;
 mod postgresql;
 mod replicas;
+mod backup;
 mod partitions;
 mod lost_answer;
 mod redis_server;

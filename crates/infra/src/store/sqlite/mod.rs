@@ -5,6 +5,7 @@ mod migrations;
 mod rows;
 mod committer;
 mod checkpoint;
+pub(super) mod backup;
 pub(super) mod pool;
 
 use super::reader::Connections;
