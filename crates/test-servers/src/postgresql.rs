@@ -3,6 +3,7 @@
 use crate::keeper::{Keeper, Program};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// What is missing when no server can be started.
 const MISSING: &str = "these tests need PostgreSQL 15 or newer: `cargo xtask test` installs it, or `apt-get install postgresql`";
@@ -55,7 +56,15 @@ impl Server {
 
     /// Starts one from what [`Server::back_up`] made, with this restore point as the last of what it has.
     pub fn restored(backup: &Path, restore_point: &str) -> Self {
-        Self::keep("-c fsync=off", "", &backup.display().to_string(), restore_point)
+        let restored = Self::keep("-c fsync=off", "", &backup.display().to_string(), restore_point);
+        // It answers before it has come so far.
+        for _ in 0..1_500 {
+            if restored.sql("postgres", "SELECT pg_is_in_recovery()") == Ok("f".to_owned()) {
+                return restored;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the server does not come to the restore point {restore_point}");
     }
 
     fn keep(settings: &str, primary: &str, backup: &str, restore_point: &str) -> Self {

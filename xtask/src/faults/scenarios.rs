@@ -15,7 +15,7 @@ const SERVER_KILLS: u32 = 5;
 /// How long a server that is paused says nothing.
 const PAUSE: Duration = Duration::from_secs(10);
 /// How long Kafka's events may take to arrive once it is back.
-const CATCH_UP: Duration = Duration::from_secs(60);
+const CATCH_UP: Duration = Duration::from_mins(1);
 /// Settings for servers of a moment: nothing here is about losing power.
 const QUICK: &str = "-c fsync=off";
 /// The library that gives a program another clock, as Debian's package `libfaketime` has it.

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// After a fault is over the exchange must take calls again within this.
-const BACK_TIMEOUT: Duration = Duration::from_secs(60);
+const BACK_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Where and how a fault is played.
 pub(super) struct Stage<'a> {
