@@ -102,7 +102,7 @@ async fn measure(url: RedisUrl, reservations: usize) -> Result<ReserveFigures, C
     };
     let coordination = Coordination::start(&config).await?;
     let market = Arc::new(Market::new(coordination));
-    let loaded = market.coordination.rebuild(&market.snapshot(), NonZeroU64::MIN, |_| Uuid::nil()).await;
+    let loaded = market.coordination.rebuild(&snapshot(), NonZeroU64::MIN, |_| Uuid::nil()).await;
     let figures = match loaded {
         Ok(()) => measure_all(&market, reservations).await,
         Err(error) => Err(error),
@@ -152,6 +152,16 @@ fn buyer(index: usize) -> AccountId {
     AccountId(Uuid::from_u128(1_000 + index as u128))
 }
 
+/// Buyers with money, and nothing taken of it.
+fn snapshot() -> Snapshot {
+    let accounts = (0..BUYERS).map(|index| {
+        let id = buyer(index);
+        (id, Account::new(id, AccountKind::Buyer, "a buyer", NOW))
+    });
+    let balances = (0..BUYERS).map(|index| (LedgerAccount::Available(buyer(index)), FUNDS));
+    Snapshot { accounts: accounts.collect(), balances: balances.collect(), ..Snapshot::default() }
+}
+
 impl Market {
     fn new(coordination: Coordination) -> Self {
         let zone = ZoneName::default();
@@ -162,15 +172,6 @@ impl Market {
             groups: (0..BUYERS).map(group).collect(),
             local,
         }
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        let accounts = (0..BUYERS).map(|index| {
-            let id = buyer(index);
-            (id, Account::new(id, AccountKind::Buyer, "a buyer", NOW))
-        });
-        let balances = (0..BUYERS).map(|index| (LedgerAccount::Available(buyer(index)), FUNDS));
-        Snapshot { accounts: accounts.collect(), balances: balances.collect(), ..Snapshot::default() }
     }
 
     /// Bare round trips.

@@ -104,7 +104,7 @@ fn a_server_is_restored_to_a_point_in_time() {
 }
 
 fn wait_for(file: &Path) {
-    let until = Instant::now() + Duration::from_secs(60);
+    let until = Instant::now() + Duration::from_mins(1);
     while !file.exists() {
         assert!(Instant::now() < until, "{} was never kept", file.display());
         std::thread::sleep(Duration::from_millis(50));
