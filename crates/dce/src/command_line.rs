@@ -359,6 +359,22 @@ pub(crate) enum BenchCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// A restart with so many bids in the store, to a book that decides
+    ///
+    /// Fills a store of its own, closes it, and measures opening, loading and restoring. Beside it, in the same run: reading the
+    /// database's file once.
+    #[command(after_help = "Example:\n  dce bench restart --bids 1000000 --format json")]
+    Restart {
+        /// Standing bids
+        #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u32).range(1..=5_000_000))]
+        bids: u32,
+        /// What bids are drawn from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
     /// Events from the outbox to Kafka, and their lag
     ///
     /// Writes events to a store of its own, relays them to topics of its own, and reads them as a consumer group: events a second, and

@@ -4,7 +4,7 @@
 use crate::account::{Account, AccountKind, AccountStatus};
 use crate::auction::buyers::Buyers;
 use crate::auction::contest::Again;
-use crate::auction::index::BidIndex;
+use crate::auction::index::{BidIndex, listed};
 use crate::auction::matching::{CallFacts, Market, Tags};
 use crate::bid::caps::CapGroup;
 use crate::bid::{BidProfile, BidStatus};
@@ -33,6 +33,7 @@ use crate::trading_rules::{
     Deal, DuplicateRouting, RuleBook, RuleOverride, Scope, ScopedRules, TradingRules,
 };
 use crate::usage::{CapOwner, Usages};
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -93,8 +94,11 @@ impl Book {
         for account in book.accounts.values() {
             book.buyers.note_account(account, &book.balances);
         }
-        for bid in snapshot.bid_profiles.into_values() {
-            book.list(Arc::new(bid));
+        // Best first, each goes to the end of its board: several times as fast as in between the others.
+        let mut bids: Vec<_> = snapshot.bid_profiles.into_values().map(Arc::new).collect();
+        bids.sort_by_cached_key(|bid| Reverse(listed(bid, &book.policy)));
+        for bid in bids {
+            book.list(bid);
         }
         for usage in snapshot.usage.values() {
             match usage.owner {

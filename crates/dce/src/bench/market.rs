@@ -60,21 +60,29 @@ const SELLER: AccountId = AccountId(Uuid::from_u128(1));
 
 /// A book with so many bids.
 pub(super) fn market(bids: usize, rng: &mut Rng) -> Book {
+    let mut book = restored(Snapshot::default());
+    for command in commands(bids, rng) {
+        book.apply(command, START).expect("a valid command");
+    }
+    book
+}
+
+/// The book of a snapshot, under the usual rules.
+pub(super) fn restored(snapshot: Snapshot) -> Book {
     let policy = Policy::default();
     let screening = Arc::new(Screening::new(policy.screening.clone()).expect("the shipped rules are sound"));
-    let mut book = Book::restore(Snapshot::default(), policy, screening);
-    let account = |id, kind| Account::new(id, kind, "a trader", START);
-    let mut apply = |command| {
-        book.apply(command, START).expect("a valid command");
-    };
-    apply(Command::OpenAccount { account: account(SELLER, AccountKind::Seller) });
-    for index in 0..BUYERS {
-        let id = buyer(index);
-        apply(Command::OpenAccount { account: account(id, AccountKind::Buyer) });
-        let amount_micros = Micros::units(10_000);
-        apply(Command::Deposit { account: id, amount_micros, reference: "opening".to_owned() });
-    }
-    for (index, vertical) in VERTICALS.iter().enumerate() {
+    Book::restore(snapshot, policy, screening)
+}
+
+/// What makes a market of so many bids, in order.
+pub(super) fn commands(bids: usize, rng: &mut Rng) -> impl Iterator<Item = Command> {
+    let account = |id, kind| Command::OpenAccount { account: Account::new(id, kind, "a trader", START) };
+    let buyers = (0..BUYERS).flat_map(move |index| {
+        let (id, amount_micros) = (buyer(index), Micros::units(10_000));
+        let deposit = Command::Deposit { account: id, amount_micros, reference: "opening".to_owned() };
+        [account(id, AccountKind::Buyer), deposit]
+    });
+    let numbers = VERTICALS.iter().enumerate().map(|(index, vertical)| {
         let number = TrackingNumber {
             number: called(index),
             seller: SELLER,
@@ -86,12 +94,10 @@ pub(super) fn market(bids: usize, rng: &mut Rng) -> Book {
             tags: BTreeMap::from([("source".to_owned(), "search".to_owned())]),
             active: true,
         };
-        apply(Command::PutTrackingNumber { number });
-    }
-    for index in 0..bids {
-        apply(Command::PutBidProfile { bid: Box::new(bid(index, rng)) });
-    }
-    book
+        Command::PutTrackingNumber { number }
+    });
+    let bids = (0..bids).map(|index| Command::PutBidProfile { bid: Box::new(bid(index, rng)) });
+    std::iter::once(account(SELLER, AccountKind::Seller)).chain(buyers).chain(numbers).chain(bids)
 }
 
 fn called(vertical: usize) -> PhoneNumber {

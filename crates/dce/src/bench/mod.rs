@@ -7,6 +7,7 @@ mod decision;
 mod plain;
 mod settle;
 mod outbox;
+mod restart;
 mod reserve;
 
 use crate::command_line::{BenchCommand, Format};
@@ -59,6 +60,14 @@ pub(crate) fn run(command: &BenchCommand) -> Result<(), Failure> {
             match figures.faults {
                 0 => Ok(()),
                 faults => Err(Failure::found(format!("{faults} events are missing or out of order"))),
+            }
+        }
+        BenchCommand::Restart { bids, seed, format } => {
+            let figures = restart::run(*bids as usize, *seed)?;
+            show(&figures, *format)?;
+            match figures.missing {
+                0 => Ok(()),
+                missing => Err(Failure::found(format!("{missing} bids are missing after the restart"))),
             }
         }
         BenchCommand::Reserve { url, reservations, format } => {

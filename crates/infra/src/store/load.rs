@@ -1,6 +1,6 @@
 //! What recovery reads: the snapshot from which the in-memory book is rebuilt.
 
-use super::connection::{Dialect, ReadConnection};
+use super::connection::{Dialect, ReadConnection, parse};
 use super::{Reader, StoreError};
 use exchange::account::Account;
 use exchange::bid::BidProfile;
@@ -15,6 +15,13 @@ use exchange::tracking_number::TrackingNumber;
 use exchange::trading_rules::{Deal, ScopedRules};
 use exchange::usage::Usage;
 use serde::de::DeserializeOwned;
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
+use std::thread::{ScopedJoinHandle, available_parallelism, scope};
+
+/// Documents given to a thread to parse.
+const DOCUMENTS_PER_PARSER: usize = 1_000;
 
 impl Reader {
     /// Everything that must survive a restart, as of the last commit: the fold of all records ever written.
@@ -63,16 +70,41 @@ impl Reader {
     }
 }
 
-fn each_document<T: DeserializeOwned>(
+/// Reads here and parses on other threads: a document takes longer to parse than to read. The last documents of a table, and so all
+/// of a small one, are parsed here.
+fn each_document<T: DeserializeOwned + Send>(
     connection: &dyn ReadConnection,
     table: &'static str,
     sql: &str,
     mut take: impl FnMut(T),
 ) -> Result<(), StoreError> {
-    connection.each(sql, |row| {
-        take(row.document(table, 0)?);
+    let parsers_max = available_parallelism().map_or(1, NonZeroUsize::get);
+    scope(|threads| {
+        let (mut texts, mut parsing) = (Vec::new(), VecDeque::new());
+        let mut take_all = |parser: ScopedJoinHandle<'_, Result<Vec<T>, StoreError>>| {
+            let documents = parser.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            documents.into_iter().for_each(&mut take);
+            Ok::<_, StoreError>(())
+        };
+        connection.each(sql, |row| {
+            texts.push(row.get::<&str>(0)?.to_owned());
+            if texts.len() == DOCUMENTS_PER_PARSER {
+                let chunk = std::mem::take(&mut texts);
+                parsing.push_back(threads.spawn(move || parse_all(table, &chunk)));
+                if parsing.len() > parsers_max {
+                    parsing.pop_front().map_or(Ok(()), &mut take_all)?;
+                }
+            }
+            Ok(())
+        })?;
+        parsing.into_iter().try_for_each(take_all)?;
+        parse_all(table, &texts)?.into_iter().for_each(take);
         Ok(())
     })
+}
+
+fn parse_all<T: DeserializeOwned>(table: &'static str, texts: &[String]) -> Result<Vec<T>, StoreError> {
+    texts.iter().map(|text| parse(table, text)).collect()
 }
 
 fn load_balances(connection: &dyn ReadConnection, snapshot: &mut Snapshot) -> Result<(), StoreError> {
