@@ -5,7 +5,7 @@
 
 use crate::effect::Command;
 use crate::time::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// Who asked for a change.
@@ -140,43 +140,17 @@ impl AuditEntry {
 
 /// The command as JSON, without its name and without what opens other people's doors.
 fn detail(command: &Command) -> Value {
-    let mut detail = serde_json::to_value(command).expect("a command is plain data");
+    let mut detail = match command {
+        Command::PutBidProfile { bid } => {
+            serde_json::to_value(Command::PutBidProfile { bid: Box::new(bid.without_secrets()) })
+        }
+        command => serde_json::to_value(command),
+    }
+    .expect("a command is plain data");
     if let Value::Object(fields) = &mut detail {
         fields.remove("command");
-        if let Some(target) = http_target(fields) {
-            hide_secrets(target);
-        }
     }
     detail
-}
-
-/// Where a live bidder is asked over HTTP, if the command is about one.
-fn http_target(fields: &mut Map<String, Value>) -> Option<&mut Map<String, Value>> {
-    fields.get_mut("bid")?.get_mut("live")?.get_mut("via")?.get_mut("http")?.as_object_mut()
-}
-
-/// Partners put credentials into headers, URLs and bodies: none of these is shown, only that there is something.
-fn hide_secrets(target: &mut Map<String, Value>) {
-    const HIDDEN: &str = "***";
-    if let Some(Value::Object(headers)) = target.get_mut("headers") {
-        headers.values_mut().for_each(|value| *value = HIDDEN.into());
-    }
-    if let Some(Value::String(body)) = target.get_mut("body") {
-        HIDDEN.clone_into(body);
-    }
-    for name in ["url", "notice_url"] {
-        if let Some(Value::String(url)) = target.get_mut(name) {
-            *url = without_secrets(url);
-        }
-    }
-}
-
-/// A URL's scheme and host: user names and passwords stand before the host, keys after it.
-fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}/***")
 }
 
 #[cfg(test)]

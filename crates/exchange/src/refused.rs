@@ -34,7 +34,7 @@ pub enum CommandRefused {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// Such as `price.amount_micros`.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// What is wrong with its value.
     pub problem: Cow<'static, str>,
     /// What to send instead.
@@ -50,11 +50,11 @@ fn list(errors: &[FieldError]) -> String {
 }
 
 pub(crate) fn field_error(
-    field: &'static str,
+    field: impl Into<Cow<'static, str>>,
     problem: impl Into<Cow<'static, str>>,
     fix: impl Into<Cow<'static, str>>,
 ) -> FieldError {
-    FieldError { field, problem: problem.into(), fix: fix.into() }
+    FieldError { field: field.into(), problem: problem.into(), fix: fix.into() }
 }
 
 impl CommandRefused {
@@ -82,7 +82,7 @@ fn amount_problem(field: &'static str, amount: Micros, least: i64) -> Option<Fie
 }
 
 /// Verticals and tag names are identifiers, so that bids and numbers meet on the same spelling.
-fn word_problem(field: &'static str, word: &str) -> Option<FieldError> {
+fn word_problem(field: impl Into<Cow<'static, str>>, word: &str) -> Option<FieldError> {
     let well_formed = !word.is_empty()
         && word.len() <= 64
         && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
@@ -214,8 +214,9 @@ impl BidProfile {
             ));
         }
         let is_share = matches!(self.price, Price::RevenueShare { .. });
-        for modifier in &self.modifiers {
-            problems.extend(modifier.when.problems("modifiers.when"));
+        for (place, modifier) in self.modifiers.iter().enumerate() {
+            let change = || format!("modifiers[{place}].change");
+            problems.extend(modifier.when.problems(&format!("modifiers[{place}].when")));
             let outside = match modifier.change {
                 PriceChange::AddMicros(micros) => micros.0.abs() > MOST_MONEY.0,
                 PriceChange::MultiplyBasisPoints(factor) => !(1..=1_000_000).contains(&factor),
@@ -224,11 +225,11 @@ impl BidProfile {
             };
             if outside {
                 let fix = "give micro-units above 0, or 1 to 1000000 basis points; 12500 is a quarter more";
-                problems.push(field_error("modifiers.change", "is out of bounds", fix));
+                problems.push(field_error(change(), "is out of bounds", fix));
             }
             if is_share && modifier.change != PriceChange::Reject {
                 let fix = "only reject works there: the amount is the buyer's to report";
-                problems.push(field_error("modifiers.change", "changes a revenue share", fix));
+                problems.push(field_error(change(), "changes a revenue share", fix));
             }
         }
         problems
@@ -273,55 +274,79 @@ impl BidProfile {
 
 impl Criteria {
     /// The problems of criteria; `field` is where they stand.
-    pub(crate) fn problems(&self, field: &'static str) -> Vec<FieldError> {
+    pub(crate) fn problems(&self, field: &str) -> Vec<FieldError> {
         let mut problems = Vec::new();
+        let at = |name: &str| format!("{field}.{name}");
         if self.area_codes.iter().any(|area_code| !(200..1_000).contains(area_code)) {
             problems.push(field_error(
-                field,
+                at("area_codes"),
                 "has an area code outside 200 to 999",
                 "give three-digit area codes",
             ));
         }
         if self.zips.len() > 50_000 {
-            problems.push(field_error(field, "has more than 50000 ZIP codes", "name states, or a radius"));
+            problems.push(field_error(
+                at("zips"),
+                "has more than 50000 ZIP codes",
+                "name states, or a radius",
+            ));
         }
         if self.zip_radius.is_some_and(|radius| !(1..=3_000).contains(&radius.radius_miles)) {
-            problems.push(field_error(field, "has a radius outside 1 to 3000 miles", "give whole miles"));
+            problems.push(field_error(
+                at("zip_radius.radius_miles"),
+                "has a radius outside 1 to 3000 miles",
+                "give whole miles",
+            ));
         }
         if self.zip_radius.is_some_and(|radius| !crate::place::is_known(radius.zip)) {
             problems.push(field_error(
-                field,
+                at("zip_radius.zip"),
                 "has a radius around a ZIP code that is not on the map",
                 "take a neighbouring one",
             ));
         }
         if self.tags.len() > 64 {
-            problems.push(field_error(field, "has more than 64 tag rules", "ask for at most 64"));
+            problems.push(field_error(at("tags"), "has more than 64 tag rules", "ask for at most 64"));
         }
-        problems.extend(self.tags.iter().find_map(|rule| rule.problem(field)));
+        let rules = self.tags.iter().enumerate();
+        problems.extend(rules.filter_map(|(place, rule)| rule.problem(&at(&format!("tags[{place}]")))));
         if self.max_fraud_score.is_some_and(|score| score > 100) {
-            problems.push(field_error(field, "has a fraud score above 100", "give 0 to 100"));
+            problems.push(field_error(at("max_fraud_score"), "has a fraud score above 100", "give 0 to 100"));
         }
         if self.min_seller_quality.is_some_and(|quality| quality > 1_000) {
-            problems.push(field_error(field, "has a seller quality above 1000", "give 0 to 1000"));
+            problems.push(field_error(
+                at("min_seller_quality"),
+                "has a seller quality above 1000",
+                "give 0 to 1000",
+            ));
         }
-        if self.sellers.len() > 1_000 || self.denied_sellers.len() > 1_000 {
-            problems.push(field_error(field, "names more than 1000 sellers", "name those that matter"));
+        for (name, sellers) in [("sellers", &self.sellers), ("denied_sellers", &self.denied_sellers)] {
+            if sellers.len() > 1_000 {
+                problems.push(field_error(
+                    at(name),
+                    "names more than 1000 sellers",
+                    "name those that matter",
+                ));
+            }
         }
         problems
     }
 }
 
 impl TagRule {
-    fn problem(&self, field: &'static str) -> Option<FieldError> {
+    fn problem(&self, field: &str) -> Option<FieldError> {
         let bytes = match &self.is {
             TagTest::Equals(text) | TagTest::Contains(text) => text.len(),
             TagTest::In(texts) => texts.iter().map(String::len).sum(),
             TagTest::Greater(_) | TagTest::Less(_) | TagTest::Matches(_) => 0,
         };
-        word_problem(field, &self.name).or_else(|| {
-            (bytes > 10_000).then(|| field_error(field, "has a tag rule above 10000 bytes", "shorten it"))
-        })
+        let test = || format!("{field}.is");
+        word_problem(format!("{field}.name"), &self.name)
+            .or_else(|| (bytes > 10_000).then(|| field_error(test(), "is above 10000 bytes", "shorten it")))
+            .or_else(|| {
+                let is_empty = matches!(&self.is, TagTest::In(texts) if texts.is_empty());
+                is_empty.then(|| field_error(test(), "names no values", "name those that will do"))
+            })
     }
 }
 

@@ -240,7 +240,7 @@ impl From<CommandError> for Problem {
         match error {
             CommandError::Invalid(errors) => {
                 let errors = errors.into_iter().map(|error| FieldProblem {
-                    field: error.field.to_owned(),
+                    field: error.field.into_owned(),
                     problem: error.problem.into_owned(),
                     fix: error.fix.into_owned(),
                 });
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn a_refused_command_lists_every_field() {
         let errors = ["name", "price.amount_micros"].map(|field| exchange::refused::FieldError {
-            field,
+            field: field.into(),
             problem: "is wrong".into(),
             fix: "make it right".into(),
         });

@@ -303,7 +303,7 @@ async fn a_wrong_command_names_every_field() {
     else {
         panic!("a deposit to nobody was taken");
     };
-    let fields: Vec<&str> = errors.iter().map(|error| error.field).collect();
+    let fields: Vec<&str> = errors.iter().map(|error| error.field.as_ref()).collect();
     assert_eq!(fields, ["account", "amount_micros", "reference"]);
     exchange.thread.stop();
 }

@@ -67,6 +67,28 @@ pub struct HttpTarget {
     pub notice_url: Option<String>,
 }
 
+impl HttpTarget {
+    /// Partners put credentials into headers, URLs and bodies: of these only that there is something, and the URLs' hosts.
+    pub fn without_secrets(&self) -> Self {
+        const HIDDEN: &str = "***";
+        Self {
+            url: host_of(&self.url),
+            headers: self.headers.keys().map(|name| (name.clone(), HIDDEN.to_owned())).collect(),
+            body: self.body.as_ref().map(|_| HIDDEN.to_owned()),
+            answer: self.answer.clone(),
+            notice_url: self.notice_url.as_deref().map(host_of),
+        }
+    }
+}
+
+/// A URL's scheme and host: user names and passwords stand before the host, keys after it.
+fn host_of(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}/***")
+}
+
 /// Where an answer's JSON says what, as JSON pointers (RFC 6901). An answer of 204, or without a price, is no bid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

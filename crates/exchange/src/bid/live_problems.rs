@@ -266,8 +266,8 @@ mod tests {
     }
 
     /// The fields with problems.
-    fn fields(bidder: &LiveBidder) -> Vec<&'static str> {
-        bidder.problems().iter().map(|problem| problem.field).collect()
+    fn fields(bidder: &LiveBidder) -> Vec<String> {
+        bidder.problems().into_iter().map(|problem| problem.field.into_owned()).collect()
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::bid::caps::Caps;
 use crate::bid::criteria::Criteria;
-use crate::bid::live::LiveBidder;
+use crate::bid::live::{LiveBidder, LiveVia};
 use crate::bid::price::{Modifier, Price};
 use crate::id::{AccountId, BidProfileId};
 use crate::place::Zip;
@@ -67,6 +67,15 @@ pub struct BidProfile {
 }
 
 impl BidProfile {
+    /// Without what opens a live bidder's doors: for eyes other than its buyer's.
+    pub fn without_secrets(&self) -> Self {
+        let mut shown = self.clone();
+        if let Some(LiveBidder { via: LiveVia::Http(target), .. }) = &mut shown.live {
+            *target = target.without_secrets();
+        }
+        shown
+    }
+
     /// A bid for every call of a vertical, at all hours, without caps, that is charged as soon as its target answers.
     pub fn new(
         id: BidProfileId,

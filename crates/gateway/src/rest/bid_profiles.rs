@@ -1,7 +1,7 @@
 //! `/v1/bid-profiles`: what buyers pay, for which calls, when, and how many.
 
 use super::Listed;
-use crate::access::Principal;
+use crate::access::{Principal, Role};
 use crate::live_bids::{BidChange, is_connected};
 use crate::problem::{Kind, Problem};
 use crate::request::{self, Body, Part, Query};
@@ -91,7 +91,12 @@ pub(crate) async fn show(
 async fn visible(gateway: &Gateway, principal: Principal, id: BidProfileId) -> Result<BidProfile, Problem> {
     let bid = gateway.read(move |reader| reader.bid_profile(id)).await?;
     let bid = bid.filter(|bid| principal.role.sees_account(bid.buyer));
-    bid.ok_or_else(|| Problem::not_found("bid profile"))
+    bid.map(|bid| shown(bid, principal)).ok_or_else(|| Problem::not_found("bid profile"))
+}
+
+/// Analysts read everything but what opens a live bidder's doors.
+fn shown(bid: BidProfile, principal: Principal) -> BidProfile {
+    if principal.role == Role::Analyst { bid.without_secrets() } else { bid }
 }
 
 /// A bid profile's new status.
@@ -143,5 +148,5 @@ pub(crate) async fn list(
     let buyer = principal.confined_to(query.buyer, "buyer")?;
     let filter = BidProfileFilter { buyer, vertical: query.vertical };
     let listing = gateway.read(move |reader| reader.bid_profiles(&filter, &page)).await?;
-    Ok(Json(Listed::from_store(listing, |bid| bid)))
+    Ok(Json(Listed::from_store(listing, |bid| shown(bid, principal))))
 }

@@ -229,7 +229,7 @@ impl CallView {
             id: call.id,
             received_at: call.received_at,
             called: call.called,
-            caller: caller(&call.caller, role),
+            caller: caller(&call, role),
             trunk: role.is_house().then(|| call.trunk.clone()),
             stated: call.stated.clone(),
             is_ping: call.is_ping,
@@ -292,9 +292,11 @@ impl CallView {
     }
 }
 
-fn caller(caller: &CallerId, role: Role) -> String {
-    match caller {
-        CallerId::Number(number) if role == Role::Analyst => number.masked(),
+/// Of a ping, whose caller may never call, a buyer sees no more of the number than an analyst does.
+fn caller(call: &Call, role: Role) -> String {
+    let is_masked = role == Role::Analyst || (call.is_ping && matches!(role, Role::Buyer(_)));
+    match &call.caller {
+        CallerId::Number(number) if is_masked => number.masked(),
         CallerId::Number(number) => number.to_string(),
         CallerId::Anonymous => "anonymous".to_owned(),
         CallerId::Malformed => "malformed".to_owned(),

@@ -112,3 +112,21 @@ async fn objects_have_named_fields_however_deep_they_are() {
         house.ask(Who::Buyer, "PUT", &format!("/v1/bid-profiles/{id}"), with_id(by_position, id)).await;
     assert_eq!(refused.expect(422).fields(), ["conversion"]);
 }
+
+#[tokio::test]
+async fn what_opens_a_live_bidders_doors_is_for_its_buyer_and_for_operators() {
+    let house = House::furnished().await;
+    let mut placed = bid(BUYER, 20);
+    placed["live"] = json!({ "via": { "http": {
+        "url": "https://bidder.example.com/ping?key=opensesame", "headers": { "X-Api-Key": "opensesame" },
+    } } });
+    let id = house.ask(Who::Buyer, "POST", "/v1/bid-profiles", placed).await.expect(201).json["id"].clone();
+    let path = format!("/v1/bid-profiles/{}", id.as_str().expect("an id"));
+    for (who, sees_secrets) in [(Who::Admin, true), (Who::Buyer, true), (Who::Analyst, false)] {
+        for path in [path.as_str(), "/v1/bid-profiles"] {
+            let text = house.get(who, path).await.expect(200).text;
+            assert_eq!(text.contains("opensesame"), sees_secrets, "{who:?} {path}");
+            assert!(text.contains("bidder.example.com"), "{who:?} {path}");
+        }
+    }
+}

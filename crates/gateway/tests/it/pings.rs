@@ -47,6 +47,9 @@ async fn a_ping_wins_a_reservation_and_the_call_redeems_it() {
 
     let path = format!("/v1/calls/{}", answer.json["id"].as_str().expect("an id"));
     assert_eq!(house.get(Who::Seller, &path).await.expect(200).json["state"], "reserved");
+    let to_the_winner = house.get(Who::Buyer, &path).await.expect(200).json;
+    let shown = to_the_winner["caller"].as_str().expect("a text");
+    assert!(shown.contains('*'), "nobody has called yet, and perhaps nobody will: {shown}");
     let arrival = Arrival {
         called: NUMBER.parse().expect("a number"),
         caller: CallerId::from_user_part(CALLER),
