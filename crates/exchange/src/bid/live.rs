@@ -69,6 +69,7 @@ pub struct HttpTarget {
 
 impl HttpTarget {
     /// Partners put credentials into headers, URLs and bodies: of these only that there is something, and the URLs' hosts.
+    #[must_use]
     pub fn without_secrets(&self) -> Self {
         const HIDDEN: &str = "***";
         Self {

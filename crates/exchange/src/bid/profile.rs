@@ -68,6 +68,7 @@ pub struct BidProfile {
 
 impl BidProfile {
     /// Without what opens a live bidder's doors: for eyes other than its buyer's.
+    #[must_use]
     pub fn without_secrets(&self) -> Self {
         let mut shown = self.clone();
         if let Some(LiveBidder { via: LiveVia::Http(target), .. }) = &mut shown.live {
