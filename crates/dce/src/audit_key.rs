@@ -2,9 +2,9 @@
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::secret_file;
 use infra::audit::SigningKey;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Its name within the data directory.
@@ -43,17 +43,9 @@ fn read(path: &Path) -> std::io::Result<SigningKey> {
 
 /// Makes a key, for nobody else to read.
 fn make(path: &Path) -> std::io::Result<SigningKey> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(std::io::Error::other)?;
-    let text = infra::audit::Hash(seed).to_string();
+    let text = infra::audit::Hash(secret_file::draw()?).to_string();
     let key = SigningKey::from_text(&text).map_err(std::io::Error::other)?;
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(format!("{text}\n").as_bytes())?;
-    file.sync_all()?;
+    secret_file::make(path, format!("{text}\n").as_bytes())?;
     tracing::info!(
         path = %path.display(), public_key = %key.public_key(),
         "made the key that signs the audit log's anchors; keep its public half elsewhere"

@@ -8,7 +8,7 @@ use crate::live_bidders;
 use crate::sip_metrics;
 use engine::{Engine, EngineThread, LiveBidders};
 use exchange::audit::{Actor, AuditAction, AuditEntry};
-use exchange::effect::{Action, Record};
+use exchange::effect::Action;
 use exchange::id::CallId;
 use gateway::{Dependencies, EVENT_SOURCE, HttpServer, Probe};
 use infra::audit::Anchorer;
@@ -229,10 +229,9 @@ async fn start_audit(config: &Config, store: Store) -> Result<(Store, Anchorer),
         let detail = json!({ "version": env!("CARGO_PKG_VERSION"), "public_key": key.public_key() });
         let started = of_the_exchange(AuditAction::ExchangeStarted, detail);
         // It is not waited for: a full disk keeps nobody from starting.
-        let unit = UnitOfWork { journal: None, records: vec![Record::Audit(Box::new(started))] };
         store
             .writer()
-            .submit(unit, OnDurable::new(|_| {}))
+            .submit(UnitOfWork::of_audit(started), OnDurable::new(|_| {}))
             .map_err(|error| Failure::environment(error.to_string()))?;
         let every = Duration::from_secs(config.audit.anchor_every_s);
         let anchorer = Anchorer::start(key, every, store.reader(), store.writer())?;

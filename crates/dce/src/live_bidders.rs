@@ -1,11 +1,12 @@
 //! Live bidders: the client that asks them, and the key behind callers' tokens.
 
 use crate::failure::Failure;
+use crate::secret_file;
 use engine::LiveBidders;
 use partners::rtb::{RtbClient, RtbConfig};
 use serde::{Deserialize, Serialize};
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 /// The key's file within the data directory. Whoever has it can tell whose number a token stands for.
@@ -51,22 +52,19 @@ pub(crate) fn start(config: &LiveBiddersConfig, data_directory: &Path) -> Result
 
 /// The key that is there, or a new one.
 fn token_key(path: &Path) -> std::io::Result<[u8; 32]> {
-    let mut key = [0; 32];
-    match OpenOptions::new().read(true).open(path) {
-        Ok(mut file) => file.read_exact(&mut key)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            getrandom::fill(&mut key).map_err(std::io::Error::other)?;
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(path)?;
-            file.write_all(&key)?;
-            file.sync_all()?;
+    match File::open(path) {
+        Ok(mut file) => {
+            let mut key = [0; 32];
+            file.read_exact(&mut key)?;
+            Ok(key)
         }
-        Err(error) => return Err(error),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let key = secret_file::draw()?;
+            secret_file::make(path, &key)?;
+            Ok(key)
+        }
+        Err(error) => Err(error),
     }
-    Ok(key)
 }
 
 #[cfg(test)]

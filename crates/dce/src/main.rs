@@ -10,6 +10,7 @@ mod live_bidders;
 mod exchange_process;
 mod serve;
 mod key;
+mod secret_file;
 mod audit_key;
 mod audit;
 mod migrate;

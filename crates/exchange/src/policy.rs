@@ -24,6 +24,13 @@ pub struct Policy {
     pub screening: crate::compliance::screening::ScreeningPolicy,
 }
 
+impl Policy {
+    /// The connected time at which prices per minute are compared with others, in milliseconds.
+    pub fn typical_call_ms(&self) -> u64 {
+        u64::from(self.typical_call_s) * 1_000
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {

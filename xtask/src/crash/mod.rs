@@ -6,15 +6,13 @@
 //! references of the deposits that got a 2xx. At the end these are looked up in the books.
 
 use crate::repository::Repository;
-use crate::under_load::deposits::Deposits;
-use crate::under_load::exchange::{self, Exchange, Site};
-use crate::under_load::load::Load;
+use crate::under_load::exchange::{self, Site};
 use crate::under_load::report::{Cycle, Report};
-use crate::under_load::{books, marketplace};
-use anyhow::{Context, Result, bail};
+use crate::under_load::show::Show;
+use anyhow::{Context, Result};
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long the exchange may live between two kills.
 const LIFE_MS: std::ops::RangeInclusive<u64> = 200..=2_000;
@@ -93,46 +91,24 @@ fn conclude(arguments: &CrashArguments, report: &Report) {
 
 fn torment(binary: &Path, folder: &Path, arguments: &CrashArguments, seed: u64) -> Result<Report> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let site = Site::prepare(binary, folder, "")?;
-    let mut exchange = Exchange::start(&site)?;
-    let buyers = marketplace::load(&site.api)?;
-    let mut load = Load::start(folder, &buyers, site.sip, arguments.cps)?;
-    let deposits =
-        Deposits::start(site.api.clone(), buyers.iter().map(|buyer| buyer.account.clone()).collect());
-    let mut report = Report { seed, cycles: arguments.cycles, ..Report::default() };
-
+    let mut show = Show::start(Site::prepare(binary, folder, "")?, folder, arguments.cps)?;
     for number in 1..=arguments.cycles {
         let life = Duration::from_millis(random.u64(LIFE_MS));
-        std::thread::sleep(life);
-        exchange.kill()?;
-        let down = Instant::now();
-        exchange = Exchange::start(&site)?;
+        show.goes_on(life)?;
+        let down = show.kill_exchange()?;
         let cycle = Cycle {
             number,
             cycles: arguments.cycles,
             life,
-            down: down.elapsed(),
-            calls_answered: load.answered()?.len(),
-            deposits_acknowledged: deposits.acknowledged(),
+            down,
+            calls_answered: show.load.answered()?.len(),
+            deposits_acknowledged: show.deposits.acknowledged(),
         };
         arguments.format.say(&cycle.to_string());
-        load.must_run()?;
         if number % KILLS_PER_AUDIT == 0 && number != arguments.cycles {
-            exchange.stop()?;
-            report.note_audit(&site.verify()?);
-            exchange = Exchange::start(&site)?;
+            show.audit()?;
         }
     }
-
-    let paid_in = deposits.stop()?;
-    load.stop()?;
-    site.wait_until_idle()?;
-    books::compare(&site.api, &buyers, &load, &paid_in, &mut report)?;
-    exchange.stop()?;
-    report.note_audit(&site.verify()?);
-    report.violations.extend(site.logged_errors()?);
-    if report.calls_answered == 0 || report.deposits_acknowledged == 0 {
-        bail!("no call was answered, or no deposit acknowledged: this run says nothing");
-    }
-    Ok(report)
+    // A kill gives no reason to log an error.
+    show.end(seed, arguments.cycles, |_| false)
 }

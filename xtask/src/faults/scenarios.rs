@@ -1,6 +1,6 @@
 //! The faults: what each one does, in the order people would ask.
 
-use super::stage::{Outcome, Show, Stage};
+use super::stage::{Outcome, Play, Stage};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
@@ -55,51 +55,51 @@ pub(super) const SCENARIOS: [Scenario; 10] = [
 ];
 
 fn exchange_killed(stage: &Stage<'_>) -> Result<Outcome> {
-    killed(Show::start(stage, "")?, stage.arguments.kills)
+    killed(Play::start(stage, "")?, stage.arguments.kills)
 }
 
 fn exchange_killed_on_postgresql(stage: &Stage<'_>) -> Result<Outcome> {
     let server = Server::start(QUICK);
-    killed(Show::start(stage, &store(&server.url("postgres")))?, stage.arguments.kills)
+    killed(Play::start(stage, &store(&server.url("postgres")))?, stage.arguments.kills)
 }
 
 /// Kills the exchange so many times. A kill gives no reason to log an error.
-fn killed(mut show: Show<'_>, kills: u32) -> Result<Outcome> {
+fn killed(mut play: Play, kills: u32) -> Result<Outcome> {
     for _ in 0..kills {
-        let life = Duration::from_millis(show.random.u64(LIFE_MS));
-        show.goes_on(life)?;
-        show.kill_exchange()?;
+        let life = Duration::from_millis(play.random.u64(LIFE_MS));
+        play.goes_on(life)?;
+        play.kill_exchange()?;
     }
-    show.end(false)
+    play.end(false)
 }
 
 fn postgresql_killed(stage: &Stage<'_>) -> Result<Outcome> {
     let server = Server::start(QUICK);
-    let mut show = Show::start(stage, &store(&server.url("postgres")))?;
+    let mut play = Play::start(stage, &store(&server.url("postgres")))?;
     for _ in 0..SERVER_KILLS {
         server.order("kill");
-        let away = Duration::from_millis(show.random.u64(0..2_000));
-        show.goes_on(away)?;
+        let away = Duration::from_millis(play.random.u64(0..2_000));
+        play.goes_on(away)?;
         server.order("start");
-        show.note_injected()?;
-        show.goes_on(Duration::from_secs(2))?;
+        play.note_injected()?;
+        play.goes_on(Duration::from_secs(2))?;
     }
-    show.end(true)
+    play.end(true)
 }
 
 fn postgresql_paused(stage: &Stage<'_>) -> Result<Outcome> {
     let server = Server::start(QUICK);
-    let mut show = Show::start(stage, &store(&server.url("postgres")))?;
+    let mut play = Play::start(stage, &store(&server.url("postgres")))?;
     server.order("pause");
-    show.goes_on(PAUSE)?;
+    play.goes_on(PAUSE)?;
     server.order("resume");
-    show.note_injected()?;
-    show.end(true)
+    play.note_injected()?;
+    play.end(true)
 }
 
 fn postgresql_slow(stage: &Stage<'_>) -> Result<Outcome> {
     let server = Server::start("");
-    let mut show = Show::start(stage, &store(&server.url("postgres")))?;
+    let mut play = Play::start(stage, &store(&server.url("postgres")))?;
     for (delay_us, time) in [(100_000, PAUSE), (0, Duration::from_secs(2))] {
         // The setting may not be changed within a transaction, which several statements at once would be.
         for sql in [
@@ -109,10 +109,10 @@ fn postgresql_slow(stage: &Stage<'_>) -> Result<Outcome> {
         ] {
             sql_on(&server, sql)?;
         }
-        show.goes_on(time)?;
+        play.goes_on(time)?;
     }
-    show.note_injected()?;
-    show.end(false)
+    play.note_injected()?;
+    play.end(false)
 }
 
 fn replica_promoted(stage: &Stage<'_>) -> Result<Outcome> {
@@ -125,12 +125,12 @@ fn replica_promoted(stage: &Stage<'_>) -> Result<Outcome> {
     let hosts = format!("{},{}", primary.folder().display(), replica.folder().display());
     let either = format!("host={hosts} user=dce dbname=postgres target_session_attrs=read-write");
     let settings = format!("{}replica_url = \"{}\"\n", store(&either), replica.url("postgres"));
-    let mut show = Show::start(stage, &settings)?;
+    let mut play = Play::start(stage, &settings)?;
     primary.order("kill");
-    show.goes_on(Duration::from_secs(1))?;
+    play.goes_on(Duration::from_secs(1))?;
     replica.order("promote");
-    show.note_injected()?;
-    show.end(true)
+    play.note_injected()?;
+    play.end(true)
 }
 
 fn kafka_killed(stage: &Stage<'_>) -> Result<Outcome> {
@@ -145,40 +145,40 @@ fn kafka_paused(stage: &Stage<'_>) -> Result<Outcome> {
 fn kafka_away(stage: &Stage<'_>, away: &str, back: &str) -> Result<Outcome> {
     let server = KafkaServer::start();
     let brokers = server.broker();
-    let mut show = Show::start(stage, &format!("\n[bus.kafka]\nbrokers = [\"{brokers}\"]\nreplicas = 1\n"))?;
+    let mut play = Play::start(stage, &format!("\n[bus.kafka]\nbrokers = [\"{brokers}\"]\nreplicas = 1\n"))?;
     server.order(away);
-    show.goes_on(PAUSE)?;
+    play.goes_on(PAUSE)?;
     server.order(back);
-    show.note_injected()?;
+    play.note_injected()?;
     let sent = crate::under_load::exchange::within(CATCH_UP, || {
-        let waiting = metric(&show, "dce_kafka_events_waiting")?;
-        let sent = metric(&show, "dce_kafka_events_sent_total")?;
-        show.goes_on(Duration::from_millis(200))?;
+        let waiting = metric(&play, "dce_kafka_events_waiting")?;
+        let sent = metric(&play, "dce_kafka_events_sent_total")?;
+        play.goes_on(Duration::from_millis(200))?;
         // Calls go on, so a few events are always on their way.
         Ok((waiting < 100.0 && sent > 0.0).then_some(()))
     })?;
     sent.context("Kafka is back, but the events that waited do not arrive")?;
-    show.end(true)
+    play.end(true)
 }
 
 /// One figure of the exchange's own metrics; 0 before there is one.
-fn metric(show: &Show<'_>, name: &str) -> Result<f64> {
-    let (_, text) = show.site.api.ask("GET", "/metrics", None)?;
+fn metric(play: &Play, name: &str) -> Result<f64> {
+    let (_, text) = play.show.site.api.ask("GET", "/metrics", None)?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     Ok(line.unwrap_or(0.0))
 }
 
 /// No file of the exchange may grow, which its database meets like a full disk.
 fn disk_full(stage: &Stage<'_>) -> Result<Outcome> {
-    let mut show = Show::start(stage, "")?;
+    let mut play = Play::start(stage, "")?;
     for _ in 0..3 {
-        limit_files(show.process()?, "1")?;
-        show.goes_on(Duration::from_secs(3))?;
-        limit_files(show.process()?, "unlimited")?;
-        show.note_injected()?;
-        show.goes_on(Duration::from_secs(1))?;
+        limit_files(play.show.process(), "1")?;
+        play.goes_on(Duration::from_secs(3))?;
+        limit_files(play.show.process(), "unlimited")?;
+        play.note_injected()?;
+        play.goes_on(Duration::from_secs(1))?;
     }
-    show.end(true)
+    play.end(true)
 }
 
 fn limit_files(process: u32, bytes: &str) -> Result<()> {
@@ -206,15 +206,15 @@ fn clock_jump(stage: &Stage<'_>) -> Result<Outcome> {
         ("FAKETIME_NO_CACHE", "1".to_owned()),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
     ];
-    let mut show = Show::start_with(stage, "", variables)?;
+    let mut play = Play::start_with(stage, "", variables)?;
     for shift in ["+3600s", "-3600s"] {
         set(shift)?;
-        show.goes_on(Duration::from_secs(3))?;
-        show.note_injected()?;
+        play.goes_on(Duration::from_secs(3))?;
+        play.note_injected()?;
     }
     // A start under the clock that was set back: time does not run backwards in the books.
-    show.kill_exchange()?;
-    show.end(false)
+    play.kill_exchange()?;
+    play.end(false)
 }
 
 /// The setting that keeps the books on this server.

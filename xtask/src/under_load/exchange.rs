@@ -148,7 +148,7 @@ impl Exchange {
     }
 
     /// SIGKILL, in the middle of whatever it does.
-    pub(crate) fn kill(mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("the exchange ended by itself ({status}); serve.log has its last words");
         }
@@ -158,7 +158,7 @@ impl Exchange {
     }
 
     /// SIGTERM, after which it must end in good order.
-    pub(crate) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(&mut self) -> Result<()> {
         let pid = self.child.id().to_string();
         let status = Command::new("kill").args(["-TERM", &pid]).status().context("running kill")?;
         if !status.success() {

@@ -2,8 +2,9 @@
 
 mod http;
 pub(crate) mod exchange;
-pub(crate) mod load;
-pub(crate) mod deposits;
-pub(crate) mod marketplace;
-pub(crate) mod books;
+mod load;
+mod deposits;
+mod marketplace;
+mod books;
 pub(crate) mod report;
+pub(crate) mod show;

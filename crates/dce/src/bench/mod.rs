@@ -23,22 +23,12 @@ pub(crate) fn run(command: &BenchCommand) -> Result<(), Failure> {
         BenchCommand::Decision { bids, calls, seed, format } => {
             let figures = decision::run(*bids as usize, *calls as usize, *seed);
             show(&figures, *format)?;
-            match figures.differences {
-                0 => Ok(()),
-                differences => {
-                    Err(Failure::found(format!("{differences} route plans differ from the naive scan's")))
-                }
-            }
+            none_of(figures.differences as u64, "route plans differ from the naive scan's")
         }
         BenchCommand::Auction { bids, updates_per_s, calls, seed, format } => {
             let figures = auction::run(*bids as usize, *updates_per_s, *calls as usize, *seed);
             show(&figures, *format)?;
-            match figures.differences {
-                0 => Ok(()),
-                differences => {
-                    Err(Failure::found(format!("{differences} answers differ from the naive scan's")))
-                }
-            }
+            none_of(figures.differences as u64, "answers differ from the naive scan's")
         }
         BenchCommand::Settle { calls, in_flight, buyers, store, format } => {
             let load = settle::Load {
@@ -49,37 +39,30 @@ pub(crate) fn run(command: &BenchCommand) -> Result<(), Failure> {
             };
             let figures = settle::run(&load)?;
             show(&figures, *format)?;
-            match figures.violations {
-                0 => Ok(()),
-                violations => Err(Failure::found(format!("{violations} violations in the books"))),
-            }
+            none_of(figures.violations, "violations in the books")
         }
         BenchCommand::Outbox { brokers, events, paced_per_s, paced_s, format } => {
             let figures = outbox::run(brokers.clone(), *events as usize, *paced_per_s, *paced_s)?;
             show(&figures, *format)?;
-            match figures.faults {
-                0 => Ok(()),
-                faults => Err(Failure::found(format!("{faults} events are missing or out of order"))),
-            }
+            none_of(figures.faults as u64, "events are missing or out of order")
         }
         BenchCommand::Restart { bids, seed, format } => {
             let figures = restart::run(*bids as usize, *seed)?;
             show(&figures, *format)?;
-            match figures.missing {
-                0 => Ok(()),
-                missing => Err(Failure::found(format!("{missing} bids are missing after the restart"))),
-            }
+            none_of(figures.missing as u64, "bids are missing after the restart")
         }
         BenchCommand::Reserve { url, reservations, format } => {
             let url = RedisUrl::parse(url).map_err(|error| Failure::usage(format!("--url {error}")))?;
             let figures = reserve::run(url, *reservations as usize)?;
             show(&figures, *format)?;
-            match figures.faults {
-                0 => Ok(()),
-                faults => Err(Failure::found(format!("{faults} reservations or balances are wrong"))),
-            }
+            none_of(figures.faults as u64, "reservations or balances are wrong")
         }
     }
+}
+
+/// Fails when there are any of what must not be.
+fn none_of(count: u64, what: &str) -> Result<(), Failure> {
+    if count == 0 { Ok(()) } else { Err(Failure::found(format!("{count} {what}"))) }
 }
 
 /// One JSON object, or one line a figure.

@@ -82,17 +82,16 @@ pub struct Considered {
 
 /// The most one call of this bid can be expected to bring, whatever its modifiers make of it.
 pub fn listed(profile: &BidProfile, policy: &Policy) -> Micros {
-    highest(profile.price, &profile.modifiers).expected(u64::from(policy.typical_call_s) * 1_000)
+    highest(profile.price, &profile.modifiers).expected(policy.typical_call_ms())
 }
 
 impl BidIndex {
     /// Places a bid, or puts it in place of its earlier version. Returns its slot, which stays its own for ever.
     pub fn put(&mut self, profile: Arc<BidProfile>, policy: &Policy, buyers: &Buyers) -> usize {
-        let typical_call_ms = u64::from(policy.typical_call_s) * 1_000;
         let standing = StandingBid {
             listed: listed(&profile, policy),
             max_call_s: profile.max_call_s.unwrap_or(policy.max_call_s),
-            typical_call_ms,
+            typical_call_ms: policy.typical_call_ms(),
             zone: self.zone(&profile.schedule.time_zone),
             profile,
         };

@@ -113,10 +113,12 @@ pub(super) fn while_reserved(
 /// What the seller is told of a reservation.
 pub(super) fn reservation(book: &Book, reserved: &Call, is_repeat: bool) -> Option<PingAnswer> {
     let CallState::Reserved { attempt, expires_at, .. } = &reserved.state else { return None };
-    let typical_call_ms = u64::from(book.policy.typical_call_s) * 1_000;
     Some(PingAnswer::Reserved(Reservation {
         id: reserved.id,
-        payout_micros: attempt.price.expected(typical_call_ms).share(reserved.payout_basis_points),
+        payout_micros: attempt
+            .price
+            .expected(book.policy.typical_call_ms())
+            .share(reserved.payout_basis_points),
         currency: book.accounts.get(&reserved.seller)?.currency,
         conversion: attempt.conversion,
         number: reserved.called,

@@ -3,7 +3,7 @@
 //! Signatures are Ed25519 (RFC 8032). Whoever has the signing key can make anchors for any chain: keep copies of the anchors where
 //! the exchange's machine cannot change them.
 
-use super::hash::{Hash, read_hex};
+use super::hash::{Hash, read_hex, write_hex};
 use exchange::time::Timestamp;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -122,7 +122,7 @@ impl std::str::FromStr for PublicKey {
 
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write_hex(&self.0, f)
     }
 }
 

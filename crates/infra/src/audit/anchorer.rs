@@ -1,11 +1,10 @@
 //! A thread that anchors the log: every so often, if there is something new, and once more when it is stopped.
 
 use super::anchor::SigningKey;
-use crate::store::{Reader, StoreError, StoreHealth, Writer};
-use exchange::time::Timestamp;
+use crate::store::{Reader, StoreError, StoreHealth, Writer, wall_clock};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// The running thread. Dropping it anchors once more.
 #[derive(Debug)]
@@ -59,8 +58,7 @@ fn run(key: &SigningKey, every: Duration, reader: &Reader, writer: &Writer, stop
 
 /// Anchors the log as it is, unless its last entry is anchored already.
 fn anchor(key: &SigningKey, reader: &Reader, writer: &Writer) -> Result<(), StoreError> {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    match reader.audit_statement(Timestamp::default() + since_epoch)? {
+    match reader.audit_statement(wall_clock())? {
         Some(statement) => writer.write_audit_anchor(key.sign(statement)),
         None => Ok(()),
     }

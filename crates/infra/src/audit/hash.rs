@@ -1,6 +1,7 @@
 //! SHA-256 as 64 hexadecimal digits.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// 32 bytes, shown as 64 hexadecimal digits.
@@ -12,9 +13,16 @@ pub struct Hash(pub [u8; 32]);
 #[error("not 64 hexadecimal digits")]
 pub struct NotAHash;
 
+impl Hash {
+    /// The hash of a text.
+    pub fn of(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write_hex(&self.0, f)
     }
 }
 
@@ -30,6 +38,11 @@ impl std::str::FromStr for Hash {
     fn from_str(text: &str) -> Result<Self, NotAHash> {
         read_hex(text).map(Self).ok_or(NotAHash)
     }
+}
+
+/// Writes hexadecimal digits, two for each byte.
+pub(super) fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
 }
 
 /// Reads hexadecimal digits, two for each byte and no more.

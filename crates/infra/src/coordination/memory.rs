@@ -175,17 +175,9 @@ impl Tables {
             }
         }
         for call in snapshot.open_calls.values() {
-            let Some(attempt) = call.held_attempt() else { continue };
-            let slot = tables.slot(attempt.bid, attempt.buyer, &Caps::default());
-            tables.usages.resume(slot, &attempt.counted);
-            let open = OpenReservation {
-                key: ReservationKey { call: call.id, attempt: attempt.number },
-                node: node_of(call.id),
-                buyer: attempt.buyer,
-                bid: attempt.bid,
-                hold: attempt.hold_micros,
-                counted: attempt.counted,
-            };
+            let Some(open) = OpenReservation::of(call, node_of(call.id)) else { continue };
+            let slot = tables.slot(open.bid, open.buyer, &Caps::default());
+            tables.usages.resume(slot, &open.counted);
             tables.open.insert(open.key, open);
         }
         tables

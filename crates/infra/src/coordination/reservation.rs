@@ -2,6 +2,7 @@
 
 use exchange::bid::BidProfile;
 use exchange::bid::caps::CapGroup;
+use exchange::call::Call;
 use exchange::id::{AccountId, BidProfileId, CallId};
 use exchange::ledger::balances::InsufficientFunds;
 use exchange::ledger::money::Micros;
@@ -97,6 +98,21 @@ pub struct OpenReservation {
     pub hold: Micros,
     /// What it was counted against.
     pub counted: Counted,
+}
+
+impl OpenReservation {
+    /// What an open call has taken, on the node that has it; nothing while it rings nobody.
+    pub(super) fn of(call: &Call, node: Uuid) -> Option<Self> {
+        let attempt = call.held_attempt()?;
+        Some(Self {
+            key: ReservationKey { call: call.id, attempt: attempt.number },
+            node,
+            buyer: attempt.buyer,
+            bid: attempt.bid,
+            hold: attempt.hold_micros,
+            counted: attempt.counted,
+        })
+    }
 }
 
 /// What a bid or a cap group has in use.

@@ -33,6 +33,7 @@ pub use read::transfers::BookedTransfer;
 pub use reader::Reader;
 pub use unit_of_work::{CommitResult, OnDurable, Rejection, UnitOfWork};
 pub use verify::VerifyReport;
+pub(crate) use writer::wall_clock;
 pub use writer::{StoreHealth, SubmitError, Writer};
 
 use exchange::snapshot::Snapshot;

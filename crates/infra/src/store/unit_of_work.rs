@@ -1,5 +1,6 @@
 //! A unit of work: what one step writes, all of it or nothing.
 
+use exchange::audit::AuditEntry;
 use exchange::effect::{JournalEntry, Record};
 
 /// What one step of the core writes. Committed whole or not at all, in the order submitted.
@@ -12,6 +13,11 @@ pub struct UnitOfWork {
 }
 
 impl UnitOfWork {
+    /// An entry in the audit log of something that no command did.
+    pub fn of_audit(entry: AuditEntry) -> Self {
+        Self { journal: None, records: vec![Record::Audit(Box::new(entry))] }
+    }
+
     /// Whether there is nothing to write. It still waits its turn behind the units before it.
     pub fn is_empty(&self) -> bool {
         self.journal.is_none() && self.records.is_empty()

@@ -8,7 +8,6 @@ use super::read::api_keys::ApiKey;
 use super::{CommitResult, OnDurable, Rejection, StoreError, StoreOptions, UnitOfWork};
 use crate::audit::Anchor;
 use exchange::audit::{Actor, AuditEntry};
-use exchange::effect::Record;
 use exchange::time::Timestamp;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -131,8 +130,7 @@ impl Writer {
 
     /// Adds an entry to the audit log of something that no command did, and waits until it is durable, but not for ever.
     pub fn write_audit_entry(&self, entry: AuditEntry) -> Result<(), StoreError> {
-        let records = vec![Record::Audit(Box::new(entry))];
-        self.write_soon(Work::Unit(UnitOfWork { journal: None, records }))
+        self.write_soon(Work::Unit(UnitOfWork::of_audit(entry)))
     }
 
     /// Adds an anchor of the audit log, and waits until it is durable, but not for ever.
@@ -363,7 +361,7 @@ impl<D: Commit> Loop<'_, D> {
         *health = match &*health {
             StoreHealth::Healthy => {
                 tracing::error!(%error, "commits fail; the store keeps trying");
-                StoreHealth::Failing { since: clock(), tries: 1, error }
+                StoreHealth::Failing { since: wall_clock(), tries: 1, error }
             }
             StoreHealth::Failing { since, tries, .. } => {
                 StoreHealth::Failing { since: *since, tries: tries.saturating_add(1), error }
@@ -428,8 +426,8 @@ fn tell(batch: &mut Batch, rejections: Rejected) {
     }
 }
 
-/// Now. Used for nothing but to tell people since when commits fail.
-fn clock() -> Timestamp {
+/// The wall clock: for what is told to people, and for anchors. Decisions have the engine's.
+pub(crate) fn wall_clock() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::default() + since_epoch
 }

@@ -1,21 +1,14 @@
 //! The functions that run inside Redis. Their names end in a digest of their text, so that nodes of two versions each call their
 //! own while one replaces the other; a library that nobody calls any more is a few kilobytes.
 
+use crate::audit::Hash;
 use redis::Cmd;
-use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::sync::LazyLock;
 
 const SOURCE: &str = include_str!("dce.lua");
 
 /// The first digits of the text's SHA-256.
-static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let digest = Sha256::digest(SOURCE);
-    digest.iter().take(6).fold(String::new(), |mut version, byte| {
-        let _ = write!(version, "{byte:02x}");
-        version
-    })
-});
+static VERSION: LazyLock<String> = LazyLock::new(|| Hash::of(SOURCE).to_string()[..12].to_owned());
 
 /// Loads the library. That it is there already is what a second node hears.
 pub(super) fn load() -> Cmd {

@@ -314,20 +314,13 @@ fn buyers(
         }
     }
     for call in snapshot.open_calls.values() {
-        let Some(attempt) = call.held_attempt() else { continue };
-        let Some(loaded) = buyers.get_mut(&attempt.buyer) else { continue };
-        let group = attempt.counted.group.map(|(id, _)| CapOwner::Group(id));
-        for owner in [Some(CapOwner::Bid(attempt.bid)), group].into_iter().flatten() {
+        let Some(open) = OpenReservation::of(call, node_of(call.id)) else { continue };
+        let Some(loaded) = buyers.get_mut(&open.buyer) else { continue };
+        let group = open.counted.group.map(|(id, _)| CapOwner::Group(id));
+        for owner in [Some(CapOwner::Bid(open.bid)), group].into_iter().flatten() {
             loaded.in_use.entry(owner).or_default().concurrent_calls += 1;
         }
-        loaded.open.push(OpenReservation {
-            key: ReservationKey { call: call.id, attempt: attempt.number },
-            node: node_of(call.id),
-            buyer: attempt.buyer,
-            bid: attempt.bid,
-            hold: attempt.hold_micros,
-            counted: attempt.counted,
-        });
+        loaded.open.push(open);
     }
     Ok(buyers.into_iter().map(|(buyer, loaded)| (buyer, loaded.fields())).collect())
 }

@@ -7,11 +7,10 @@
 use super::error::PostgresqlError;
 use super::session::Session;
 use super::staging::{Counters, Known, LedgerRow};
-use crate::audit::{Hash, Head};
 use crate::store::StoreError;
 use crate::store::connection::Row;
+use crate::store::read::audit::{HEAD, read_head};
 use exchange::ledger::money::Micros;
-use exchange::time::Timestamp;
 use std::time::{Duration, Instant};
 
 /// How long any one question here may take.
@@ -138,9 +137,8 @@ pub(super) fn take_over(session: &Session) -> Result<(Held, Known), StoreError> 
         credit_limit: row.get(6)?,
         ledger: row.get(7)?,
     };
-    let rows = session.rows(DEADLINE, "SELECT seq, at, hash FROM audit_head", &[])?;
-    let row: &dyn Row = rows.first().ok_or(StoreError::NoIdentity)?;
-    let audit = Head { seq: row.get(0)?, at: Timestamp(row.get(1)?), hash: Hash(row.get(2)?) };
+    let rows = session.rows(DEADLINE, HEAD, &[])?;
+    let audit = read_head(rows.first().ok_or(StoreError::NoIdentity)?)?;
     let mut known = Known { counters, audit, ..Known::default() };
     for row in session.rows(DEADLINE, "SELECT name, id, balance_micros FROM ledger_accounts", &[])? {
         let row: &dyn Row = &row;

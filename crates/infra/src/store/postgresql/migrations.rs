@@ -2,7 +2,7 @@
 
 use super::error::PostgresqlError;
 use super::session::Session;
-use sha2::{Digest, Sha256};
+use crate::audit::Hash;
 use std::time::Duration;
 
 /// How long one step may take: some rewrite tables.
@@ -81,6 +81,5 @@ pub(super) fn migrate(session: &Session) -> Result<(), PostgresqlError> {
 }
 
 fn checksum_of(step: &str) -> String {
-    let digest = Sha256::digest(step);
-    digest.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    Hash::of(step).to_string()
 }

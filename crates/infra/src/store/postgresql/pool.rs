@@ -126,33 +126,34 @@ pub(super) struct Permit<'a> {
 }
 
 impl<'a> Permit<'a> {
-    /// With a transaction begun: on the idle session, unless the server went away meanwhile, or else on a new one.
+    /// With a transaction begun.
     pub(super) fn begun(mut self) -> Result<Begun<'a>, StoreError> {
-        if let Some(session) = self.session.take()
-            && session.run(READ_DEADLINE, BEGIN).is_ok()
-        {
-            return Ok(Begun { permit: self, session });
-        }
-        let session = self.connect()?;
-        session.run(READ_DEADLINE, BEGIN)?;
+        let session = self.asked_on(|session| session.run(READ_DEADLINE, BEGIN))?.1;
         Ok(Begun { permit: self, session })
     }
 
-    /// With an answer to a question that is asked before the transaction begins, for that sees nothing later.
+    /// The answer to a question that is asked before the transaction begins, for that sees nothing later.
     pub(super) fn asked<T>(
         &mut self,
         question: impl Fn(&Session) -> Result<T, PostgresqlError>,
     ) -> Result<T, StoreError> {
+        let (answer, session) = self.asked_on(question)?;
+        self.session = Some(session);
+        Ok(answer)
+    }
+
+    /// Asks on the idle session, unless the server went away meanwhile, or else on a new one.
+    fn asked_on<T>(
+        &mut self,
+        question: impl Fn(&Session) -> Result<T, PostgresqlError>,
+    ) -> Result<(T, Session), StoreError> {
         if let Some(session) = self.session.take()
             && let Ok(answer) = question(&session)
         {
-            self.session = Some(session);
-            return Ok(answer);
+            return Ok((answer, session));
         }
         let session = self.connect()?;
-        let answer = question(&session)?;
-        self.session = Some(session);
-        Ok(answer)
+        Ok((question(&session)?, session))
     }
 
     fn connect(&self) -> Result<Session, StoreError> {

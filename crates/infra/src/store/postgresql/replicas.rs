@@ -28,7 +28,7 @@ const BEHIND_REST: Duration = Duration::from_millis(200);
 /// How long a replica that failed is left alone.
 const FAILED_REST: Duration = Duration::from_secs(5);
 
-/// Where a log position is counted from, as a number.
+/// How far the primary's log reaches on its disk, in bytes.
 pub(super) const WRITTEN_UP_TO: &str = "SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint";
 
 /// As far as a replica of this store has come; no row if the server is none.

@@ -1,6 +1,7 @@
 //! The audit log: its entries and anchors, and what an anchor states.
 
 use super::conditions::Conditions;
+use super::events::store_id;
 use crate::audit::{Anchor, Hash, Head, SealedEntry, Statement};
 use crate::store::connection::{ReadConnection, Row};
 use crate::store::{Listing, Page, Reader, StoreError};
@@ -80,18 +81,22 @@ pub(in crate::store) fn each_entry(
     connection.each(&sql, |row| take(entry(row)?))
 }
 
+/// Selects the end of the log.
+pub(in crate::store) const HEAD: &str = "SELECT seq, at, hash FROM audit_head";
+
+/// Reads what [`HEAD`] selects.
+pub(in crate::store) fn read_head(row: &dyn Row) -> Result<Head, StoreError> {
+    Ok(Head { seq: row.get(0)?, at: Timestamp(row.get(1)?), hash: Hash(row.get(2)?) })
+}
+
 /// The end of the log, as the writer noted it.
 pub(in crate::store) fn head(connection: &dyn ReadConnection) -> Result<Head, StoreError> {
-    let head = connection.row("SELECT seq, at, hash FROM audit_head", &[], |row| {
-        Ok(Head { seq: row.get(0)?, at: Timestamp(row.get(1)?), hash: Hash(row.get(2)?) })
-    })?;
-    head.ok_or(StoreError::NoIdentity)
+    connection.row(HEAD, &[], read_head)?.ok_or(StoreError::NoIdentity)
 }
 
 /// Whose log it is: the store's id, as 16 hexadecimal digits.
 pub(in crate::store) fn store_name(connection: &dyn ReadConnection) -> Result<String, StoreError> {
-    let id = connection.row("SELECT store_id FROM identity", &[], |row| row.get::<[u8; 8]>(0))?;
-    Ok(format!("{:016x}", u64::from_be_bytes(id.ok_or(StoreError::NoIdentity)?)))
+    Ok(format!("{:016x}", u64::from_be_bytes(store_id(connection)?)))
 }
 
 /// The hash of the balances as they are kept.

@@ -1,6 +1,6 @@
 //! The outbox: what happened, in order, for whoever publishes it.
 
-use crate::store::connection::Row;
+use crate::store::connection::{ReadConnection, Row};
 use crate::store::{MAX_PAGE, Reader, StoreError};
 use exchange::time::Timestamp;
 use serde_json::{Value, json};
@@ -71,8 +71,7 @@ impl Reader {
         let sql = "SELECT seq, type, subject, at, data FROM outbox WHERE seq > $1 ORDER BY seq LIMIT $2";
         let most = i64::from(limit);
         self.with(|connection| {
-            let store_id = connection.row("SELECT store_id FROM identity", &[], |row| row.get(0))?;
-            let store_id: [u8; 8] = store_id.ok_or(StoreError::NoIdentity)?;
+            let store_id = store_id(connection)?;
             connection.rows(sql, &[after.into(), most.into()], |row| event(row, store_id))
         })
     }
@@ -91,6 +90,12 @@ impl Reader {
         let seq = self.with(|connection| connection.row(sql, &[name.to_owned().into()], |row| row.get(0)))?;
         Ok(seq.unwrap_or(0))
     }
+}
+
+/// Which store this is: the first half of its events' ids.
+pub(super) fn store_id(connection: &dyn ReadConnection) -> Result<[u8; 8], StoreError> {
+    let id = connection.row("SELECT store_id FROM identity", &[], |row| row.get(0))?;
+    id.ok_or(StoreError::NoIdentity)
 }
 
 fn event(row: &dyn Row, store_id: [u8; 8]) -> Result<OutboxEvent, StoreError> {

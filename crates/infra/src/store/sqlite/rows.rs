@@ -1,10 +1,11 @@
 //! From records to rows: what one unit of work writes within the transaction it is given.
 
-use crate::audit::{Anchor, Hash, Head};
+use crate::audit::{Anchor, Head};
 use crate::store::columns::{
     AUDIT, CallFacts, api_key_created, api_key_revoked, cap_owner, json, kind_name, status_name, subject,
 };
 use crate::store::connection::ReadConnection;
+use crate::store::read::audit::head;
 use crate::store::{ApiKey, Rejection, StoreError, UnitOfWork};
 use exchange::account::Account;
 use exchange::auction::receipt::Receipt;
@@ -79,10 +80,7 @@ impl Rows {
             ledgers.insert(row.key("ledger_accounts", 0)?, row.get(1)?);
             Ok(())
         })?;
-        let audit = connection.row("SELECT seq, at, hash FROM audit_head", &[], |row| {
-            Ok(Head { seq: row.get(0)?, at: Timestamp(row.get(1)?), hash: Hash(row.get(2)?) })
-        })?;
-        let audit = audit.ok_or(StoreError::NoIdentity)?;
+        let audit = head(connection)?;
         Ok(Self { ledgers, new_ledgers: Vec::new(), changes: BTreeMap::new(), alive_at: None, audit })
     }
 
