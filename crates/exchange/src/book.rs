@@ -165,17 +165,18 @@ impl Book {
         let area_code = call.caller.number().and_then(PhoneNumber::area_code);
         let listed = area_code.and_then(|code| self.screening.area_codes().get(code));
         let rules = self.rules(call);
+        let stated_state = call.stated.consumer_state();
         let signals = Signals {
             caller: &call.caller,
             attestation: call.stated.attestation,
-            stated_state: call.stated.state,
+            stated_state,
             states_of_area_code: listed.map(|listed| listed.states.as_slice()),
         };
         Some(CallFacts {
             vertical: &call.vertical,
             seller: call.seller,
             origin: call.origin,
-            state: call.stated.state.or_else(|| self.screening.area_codes().only_state_of(area_code?)),
+            state: stated_state.or_else(|| self.screening.area_codes().only_state_of(area_code?)),
             area_code,
             zip: call.stated.zip,
             language: call.stated.language.or(number.language),
@@ -213,7 +214,7 @@ impl Book {
         let facts = ScreeningFacts {
             caller: &call.caller,
             origin: call.origin,
-            stated_state: call.stated.state,
+            stated_state: call.stated.consumer_state(),
             seller_status: seller.map_or(AccountStatus::Closed, |seller| seller.status),
             seen_ms_ago: caller.and_then(|caller| self.repeat_caller.seen(caller, now)),
         };

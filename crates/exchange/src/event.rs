@@ -5,6 +5,7 @@
 use crate::account::AccountStatus;
 use crate::auction::clear::AuctionType;
 use crate::auction::receipt::Loss;
+use crate::bid::Price;
 use crate::bid::live::NoLiveBid;
 use crate::call::{EndedBy, FailureCause};
 use crate::id::{AccountId, BidProfileId, CallId, CapGroupId, DealId};
@@ -114,10 +115,15 @@ pub enum Fact {
         considered: u32,
         /// Bids in the route plan.
         ranked: u32,
-        /// The best bid, if any.
+        /// The bid that is rung first, if any.
         winner: Option<BidProfileId>,
-        /// What it is expected to bring, in micro-units.
+        /// What it pays: the price it cleared at.
+        price: Option<Price>,
+        /// What the call was expected to bring at the price it offered, in micro-units.
         expected_micros: Option<Micros>,
+        /// The ping that had won the call before it came.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reservation: Option<CallId>,
         /// Bids that wanted the call and did not win it.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         lost: Vec<Loss>,
@@ -184,6 +190,9 @@ pub enum Fact {
         /// Who or what ended it, once connected.
         #[serde(skip_serializing_if = "Option::is_none")]
         ended_by: Option<EndedBy>,
+        /// Whether it was long enough to convert, and is not charged because the same buyer was for the same caller before.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_duplicate: bool,
     },
     /// The call converted and was charged.
     CallConverted {

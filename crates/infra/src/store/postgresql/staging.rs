@@ -170,6 +170,9 @@ impl<'a> Stager<'a> {
             Record::Receipt(receipt) => {
                 let decided_at = receipt.decided_at.0.into();
                 self.push(At::Receipts, vec![receipt.call.0.into(), decided_at, json(receipt)?.into()]);
+                for buyer in receipt.buyers() {
+                    self.push(At::AuctionBuyers, vec![buyer.0.into(), receipt.call.0.into()]);
+                }
             }
             Record::Call(call) => self.call(call)?,
             Record::Transfer(transfer) => self.transfer(transfer, journal_seq)?,

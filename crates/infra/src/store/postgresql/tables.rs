@@ -44,6 +44,7 @@ pub(super) enum At {
     SellerRecords,
     Calls,
     Receipts,
+    AuctionBuyers,
     Transfers,
     Outbox,
     Cursors,
@@ -63,7 +64,7 @@ const fn table(
 }
 
 /// Every table, in the order of [`At`].
-pub(super) const TABLES: [Table; 20] = [
+pub(super) const TABLES: [Table; 21] = [
     table(
         "ledger_accounts",
         "ledger account",
@@ -116,6 +117,7 @@ pub(super) const TABLES: [Table; 20] = [
         ],
     ),
     table("receipts", "receipt", 0, &[("call", Id), ("decided_at", Integer), ("document", Json)]),
+    table("auction_buyers", "buyer in an auction", 0, &[("buyer", Id), ("call", Id)]),
     table(
         "transfers",
         "transfer",

@@ -360,6 +360,10 @@ fn write_receipt(connection: &Connection, receipt: &Receipt) -> Result<(), Write
         } else {
             rejected("receipt", error)
         }
+    })?;
+    let sql = "INSERT INTO auction_buyers (buyer, call) VALUES (?1, ?2)";
+    receipt.buyers().iter().try_for_each(|buyer| {
+        run(connection, "buyer in an auction", sql, params![buyer.0.as_bytes(), receipt.call.0.as_bytes()])
     })
 }
 
