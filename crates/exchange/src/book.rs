@@ -12,6 +12,7 @@ use crate::call::{Call, CallState};
 use crate::call_flow;
 use crate::compliance::screening::{Screening, ScreeningFacts};
 use crate::compliance::verdict::Check;
+use crate::dispute::{self, Dispute};
 use crate::effect::{Command, Effect, Record};
 use crate::event::{Event, Fact, Subject};
 use crate::fraud::repeat_caller::RepeatCaller;
@@ -55,6 +56,8 @@ pub struct Book {
     pub(crate) repeat_caller: RepeatCaller,
     pub(crate) recent_calls: RecentCalls,
     pub(crate) awaiting_revenue: FastMap<CallId, Call>,
+    /// Open ones, and those of calls that may still be disputed.
+    pub(crate) disputes: FastMap<CallId, Dispute>,
     rules: RuleBook,
     rule_override: Option<RuleOverride>,
     deals_by_seller: FastMap<AccountId, Vec<Deal>>,
@@ -83,6 +86,7 @@ impl Book {
             pings: FastMap::default(),
             recent_calls: RecentCalls::default(),
             awaiting_revenue: snapshot.awaiting_revenue.into_iter().collect(),
+            disputes: snapshot.disputes.into_iter().collect(),
             rules: RuleBook::default(),
             rule_override: None,
             deals_by_seller: FastMap::default(),
@@ -364,6 +368,10 @@ impl Book {
             Command::ReportRevenue { call, buyer, revenue_micros, reference } => {
                 call_flow::report_revenue(self, call, buyer, revenue_micros, reference, now)
             }
+            Command::DisputeCall { charged, reason, note } => {
+                dispute::dispute(self, *charged, reason, note, now)
+            }
+            Command::SettleDispute { call, upheld } => dispute::settle(self, call, upheld, now),
             Command::Deposit { account, amount_micros, reference } => {
                 self.deposit(account, amount_micros, reference, now)
             }

@@ -8,6 +8,7 @@ use crate::auction::receipt::Loss;
 use crate::bid::Price;
 use crate::bid::live::NoLiveBid;
 use crate::call::{EndedBy, FailureCause};
+use crate::dispute::DisputeReason;
 use crate::id::{AccountId, BidProfileId, CallId, CapGroupId, DealId};
 use crate::ledger::money::Micros;
 use crate::phone_number::PhoneNumber;
@@ -240,6 +241,32 @@ pub enum Fact {
         /// What was given back, in micro-units.
         released_micros: Micros,
     },
+    /// The buyer disputes the call it was charged for.
+    CallDisputed {
+        /// The bid.
+        bid: BidProfileId,
+        /// Who disputes.
+        buyer: AccountId,
+        /// Who earned.
+        seller: AccountId,
+        /// What is wrong.
+        reason: DisputeReason,
+        /// What the buyer was charged, in micro-units.
+        charge_micros: Micros,
+    },
+    /// The house decided the dispute.
+    CallDisputeSettled {
+        /// The bid.
+        bid: BidProfileId,
+        /// Who disputed.
+        buyer: AccountId,
+        /// Who earned.
+        seller: AccountId,
+        /// Whether the charge went back.
+        upheld: bool,
+        /// What went back to the buyer, in micro-units.
+        refunded_micros: Micros,
+    },
     /// A bid profile was placed or changed.
     BidPlaced {
         /// Whose.
@@ -314,6 +341,8 @@ impl Event {
             Fact::CallConverted { .. } => "call.converted",
             Fact::CallRevenueReported { .. } => "call.revenue_reported",
             Fact::CallRevenueLapsed { .. } => "call.revenue_lapsed",
+            Fact::CallDisputed { .. } => "call.disputed",
+            Fact::CallDisputeSettled { .. } => "call.dispute_settled",
             Fact::BidPlaced { .. } | Fact::LiveBidPlaced { .. } => "bid.placed",
             Fact::AccountChanged { .. } => "account.changed",
             Fact::DepositBooked { .. } => "ledger.deposited",

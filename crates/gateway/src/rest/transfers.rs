@@ -43,7 +43,7 @@ pub(crate) enum Reason {
     Charged(Charge),
 }
 
-/// What left a buyer's held money for good.
+/// What left a buyer's held money for good, and what came back.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub(crate) enum Charge {
@@ -54,6 +54,11 @@ pub(crate) enum Charge {
     },
     /// The buyer's reported revenue from the call added to its charge.
     RevenueCharge {
+        /// The call.
+        call: CallId,
+    },
+    /// The charge went back: the buyer disputed the call, and was right.
+    Refund {
         /// The call.
         call: CallId,
     },
@@ -88,7 +93,7 @@ impl TransferView {
         own: AccountId,
     ) -> Result<Option<Self>, StoreError> {
         let own_ledgers = [LedgerAccount::Available(own), LedgerAccount::Held(own)];
-        let is_own = |ledger| own_ledgers.contains(ledger);
+        let is_own = |ledger: &LedgerAccount| own_ledgers.contains(ledger);
         let (charge, other_part, is_told_here) = match booked.transfer.reason {
             _ if !is_own(&booked.transfer.from) && !is_own(&booked.transfer.to) => return Ok(None),
             TransferReason::Payout { call } => {
@@ -103,6 +108,12 @@ impl TransferView {
             TransferReason::RevenueMargin { call } => {
                 (Charge::RevenueCharge { call }, TransferReason::RevenuePayout { call }, false)
             }
+            TransferReason::RefundPayout { call } => {
+                (Charge::Refund { call }, TransferReason::RefundMargin { call }, true)
+            }
+            TransferReason::RefundMargin { call } => {
+                (Charge::Refund { call }, TransferReason::RefundPayout { call }, false)
+            }
             TransferReason::Deposit { .. } | TransferReason::Hold { .. } | TransferReason::Release { .. } => {
                 return Ok(Some(Self::new(booked)));
             }
@@ -112,7 +123,9 @@ impl TransferView {
             return Ok(None);
         }
         let amount_micros = Micros(booked.transfer.amount_micros.0 + other.unwrap_or_default().0);
-        Ok(Some(Self { reason: Reason::Charged(charge), to: None, amount_micros, ..Self::new(booked) }))
+        let own_side = |ledger: LedgerAccount| is_own(&ledger).then_some(ledger);
+        let (from, to) = (own_side(booked.transfer.from), own_side(booked.transfer.to));
+        Ok(Some(Self { reason: Reason::Charged(charge), from, to, amount_micros, ..Self::new(booked) }))
     }
 
     /// The other side of a payout is a buyer.

@@ -45,6 +45,7 @@ pub(super) enum At {
     Calls,
     Receipts,
     AuctionBuyers,
+    Disputes,
     Transfers,
     Outbox,
     Cursors,
@@ -64,7 +65,7 @@ const fn table(
 }
 
 /// Every table, in the order of [`At`].
-pub(super) const TABLES: [Table; 21] = [
+pub(super) const TABLES: [Table; 22] = [
     table(
         "ledger_accounts",
         "ledger account",
@@ -118,6 +119,19 @@ pub(super) const TABLES: [Table; 21] = [
     ),
     table("receipts", "receipt", 0, &[("call", Id), ("decided_at", Integer), ("document", Json)]),
     table("auction_buyers", "buyer in an auction", 0, &[("buyer", Id), ("call", Id)]),
+    table(
+        "disputes",
+        "dispute",
+        1,
+        &[
+            ("call", Id),
+            ("buyer", Id),
+            ("seller", Id),
+            ("stage", Text),
+            ("disputed_at", Integer),
+            ("document", Json),
+        ],
+    ),
     table(
         "transfers",
         "transfer",
