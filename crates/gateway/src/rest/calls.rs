@@ -460,7 +460,7 @@ pub(crate) struct Totals {
     open: u64,
     /// Those that ended, by outcome.
     ended: BTreeMap<String, u64>,
-    /// What buyers paid, in micro-units.
+    /// What buyers were charged when their calls ended or their revenue was reported, in micro-units: before refunds of disputes.
     charged_micros: Micros,
     /// What sellers earned, in micro-units.
     paid_micros: Micros,
