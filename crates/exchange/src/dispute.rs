@@ -50,7 +50,7 @@ impl ChargedCall {
             return None;
         };
         let is_settled = call.awaited_revenue().is_none() && payout_micros.0 + margin_micros.0 > 0;
-        is_settled.then(|| Self {
+        is_settled.then_some(Self {
             call: call.id,
             bid: *bid,
             buyer: *buyer,

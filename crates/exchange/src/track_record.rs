@@ -214,8 +214,8 @@ impl TrackRecord {
 
     /// Its quality, 100 to 1,000, as auctions weigh prices with it:
     ///
-    /// `(35 answered / (answered + unanswered) + 35 converted / ended + 20 (ended - early_hang_ups) / ended
-    /// + 10 (converted - disputed) / converted) / 100`,
+    /// `(35 answered / rung + 35 converted / ended + 20 (ended - early_hang_ups) / ended + 10 (converted - disputed) / converted) / 100`,
+    /// `rung` being those answered and those not,
     ///
     /// each rate smoothed as the module says, in thousandths, rounded down. 800 when nothing is known.
     pub fn quality(&self) -> u16 {

@@ -358,13 +358,7 @@ impl Script {
                 };
                 self.command(command, now);
             }
-            [_, "disputes", call, reason] => {
-                let call = CallId(self.names.id(&format!("call {call}")));
-                let charged = self.ended.get(&call).and_then(ChargedCall::of).ok_or("not a charged call")?;
-                let charged = Box::new(charged);
-                let command = Command::DisputeCall { charged, reason: from_word(reason)?, note: None };
-                self.command(command, now);
-            }
+            [_, "disputes", call, reason] => self.dispute(call, reason, now)?,
             [decision @ ("uphold" | "reject"), call] => {
                 let call = CallId(self.names.id(&format!("call {call}")));
                 self.command(Command::SettleDispute { call, upheld: decision == "uphold" }, now);
@@ -398,6 +392,14 @@ impl Script {
                 self.ended.insert(call.id, (**call).clone());
             }
         }
+    }
+
+    fn dispute(&mut self, call: &str, reason: &str, now: Timestamp) -> Outcome<()> {
+        let call = CallId(self.names.id(&format!("call {call}")));
+        let charged = self.ended.get(&call).and_then(ChargedCall::of).ok_or("not a charged call")?;
+        let (charged, reason) = (Box::new(charged), from_word(reason)?);
+        self.command(Command::DisputeCall { charged, reason, note: None }, now);
+        Ok(())
     }
 
     fn live_answer(&mut self, call: &str, bid: &str, said: LiveSaid, now: Timestamp) {

@@ -133,8 +133,8 @@ fn goes_where_it_should(line: &Line) -> bool {
         (TransferReason::Hold { .. }, Available(from), Held(to))
         | (TransferReason::Release { .. }, Held(from), Available(to)) => from == to,
         (TransferReason::Payout { .. } | TransferReason::RevenuePayout { .. }, Held(_), Payable(_))
-        | (TransferReason::Margin { .. } | TransferReason::RevenueMargin { .. }, Held(_), Margin) => true,
-        (TransferReason::RefundPayout { .. }, Payable(_), Available(_))
+        | (TransferReason::Margin { .. } | TransferReason::RevenueMargin { .. }, Held(_), Margin)
+        | (TransferReason::RefundPayout { .. }, Payable(_), Available(_))
         | (TransferReason::RefundMargin { .. }, Margin, Available(_)) => true,
         _ => false,
     }
