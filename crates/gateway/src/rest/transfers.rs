@@ -40,13 +40,13 @@ pub(crate) struct TransferView {
 #[serde(untagged)]
 pub(crate) enum Reason {
     Booked(TransferReason),
-    Charged(Charge),
+    OfBuyer(BuyerReason),
 }
 
 /// What left a buyer's held money for good, and what came back.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
-pub(crate) enum Charge {
+pub(crate) enum BuyerReason {
     /// The call converted.
     Charge {
         /// The call.
@@ -97,22 +97,22 @@ impl TransferView {
         let (charge, other_part, is_told_here) = match booked.transfer.reason {
             _ if !is_own(&booked.transfer.from) && !is_own(&booked.transfer.to) => return Ok(None),
             TransferReason::Payout { call } => {
-                (Charge::Charge { call }, TransferReason::Margin { call }, true)
+                (BuyerReason::Charge { call }, TransferReason::Margin { call }, true)
             }
             TransferReason::Margin { call } => {
-                (Charge::Charge { call }, TransferReason::Payout { call }, false)
+                (BuyerReason::Charge { call }, TransferReason::Payout { call }, false)
             }
             TransferReason::RevenuePayout { call } => {
-                (Charge::RevenueCharge { call }, TransferReason::RevenueMargin { call }, true)
+                (BuyerReason::RevenueCharge { call }, TransferReason::RevenueMargin { call }, true)
             }
             TransferReason::RevenueMargin { call } => {
-                (Charge::RevenueCharge { call }, TransferReason::RevenuePayout { call }, false)
+                (BuyerReason::RevenueCharge { call }, TransferReason::RevenuePayout { call }, false)
             }
             TransferReason::RefundPayout { call } => {
-                (Charge::Refund { call }, TransferReason::RefundMargin { call }, true)
+                (BuyerReason::Refund { call }, TransferReason::RefundMargin { call }, true)
             }
             TransferReason::RefundMargin { call } => {
-                (Charge::Refund { call }, TransferReason::RefundPayout { call }, false)
+                (BuyerReason::Refund { call }, TransferReason::RefundPayout { call }, false)
             }
             TransferReason::Deposit { .. } | TransferReason::Hold { .. } | TransferReason::Release { .. } => {
                 return Ok(Some(Self::new(booked)));
@@ -125,7 +125,7 @@ impl TransferView {
         let amount_micros = Micros(booked.transfer.amount_micros.0 + other.unwrap_or_default().0);
         let own_side = |ledger: LedgerAccount| is_own(&ledger).then_some(ledger);
         let (from, to) = (own_side(booked.transfer.from), own_side(booked.transfer.to));
-        Ok(Some(Self { reason: Reason::Charged(charge), from, to, amount_micros, ..Self::new(booked) }))
+        Ok(Some(Self { reason: Reason::OfBuyer(charge), from, to, amount_micros, ..Self::new(booked) }))
     }
 
     /// The other side of a payout is a buyer.
