@@ -15,4 +15,5 @@ mod revenue;
 mod api_keys;
 mod audit_entries;
 mod problems;
+mod every_reason;
 mod observation;

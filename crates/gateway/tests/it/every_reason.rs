@@ -1,0 +1,113 @@
+//! A body that cannot be used is told every reason at once, by field, in the words of those who send JSON.
+
+use crate::house::{BUYER, House, NUMBER, SELLER, Who, bid};
+use serde_json::{Value, json};
+
+const ID: &str = "00000000-0000-0000-0000-0000000000b1";
+
+/// Sends a body and compares what the answer says of its fields: field, problem, fix.
+async fn check(house: &House, method: &str, path: &str, body: Value, expected: &[(&str, &str, &str)]) {
+    let answer = house.ask(Who::Admin, method, path, body.clone()).await.expect(422);
+    let errors = answer.json["errors"].as_array().expect("errors");
+    let text = |error: &Value, name: &str| error[name].as_str().unwrap_or_default().to_owned();
+    let said: Vec<(String, String, String)> = errors
+        .iter()
+        .map(|error| (text(error, "field"), text(error, "problem"), text(error, "fix")))
+        .collect();
+    let said: Vec<(&str, &str, &str)> =
+        said.iter().map(|(field, problem, fix)| (field.as_str(), problem.as_str(), fix.as_str())).collect();
+    assert_eq!(said, expected, "{body}");
+    assert!(errors.iter().all(|error| text(error, "fix").len() > 4), "{}", answer.text);
+}
+
+/// A bid with an id, changed at some places.
+fn changed(changes: &[(&str, Value)]) -> Value {
+    let mut bid = bid(BUYER, 30);
+    bid["id"] = json!(ID);
+    for (pointer, value) in changes {
+        *bid.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is there")) = value.clone();
+    }
+    bid
+}
+
+fn with(mut bid: Value, members: Value) -> Value {
+    let members = members.as_object().expect("an object").clone();
+    bid.as_object_mut().expect("an object").extend(members);
+    bid
+}
+
+#[tokio::test]
+async fn a_bid_is_told_everything_that_is_wrong_with_it() {
+    let house = House::furnished().await;
+    let path = format!("/v1/bid-profiles/{ID}");
+    let whole = "send a whole number from 0 to 4294967295";
+    let money = "send a whole number from -9223372036854775808 to 9223372036854775807";
+    let criteria = json!({
+        "states": ["FL", "Florida", "GA", 5],
+        "zips": ["33101", "331"],
+        "area_codes": [305, 70000],
+        "languages": ["english"],
+        "tags": [
+            { "name": "source", "is": { "matches": "(" } },
+            { "name": "age", "is": { "greater": "65" } },
+            { "name": "age" },
+        ],
+        "colour": "red",
+    });
+    let bad = with(
+        changed(&[
+            ("/status", json!("activ")),
+            ("/price", json!({ "type": "per_minute", "rate_micros": "1.50", "first_increment_s": -1 })),
+            ("/conversion", json!({ "min_conected_s": 90 })),
+        ]),
+        json!({
+            "criteria": criteria,
+            "weight": 0,
+            "skills": ["Roof Repair", "metal"],
+            "schedule": { "time_zone": "America/Nowhere", "hours": [
+                { "day": "mon", "from": "09:00", "to": "17:00" },
+                { "day": "monday", "from": "9", "to": "25:00" },
+                { "day": "tue", "from": "17:00", "to": "09:00" },
+            ] },
+            "caps": { "concurrent_calls_by_hour": [{ "day": "mon", "calls": [1, 2, "3"] }] },
+            "live": null,
+            "priorty": 1,
+        }),
+    );
+    check(
+        &house,
+        "PUT",
+        &path,
+        bad,
+        &[
+            ("caps.concurrent_calls_by_hour[0].calls[2]", "is text", whole),
+            ("conversion.min_conected_s", "is unknown", "write min_connected_s, or leave it out"),
+            ("conversion.min_connected_s", "is missing", "add a whole number"),
+            ("criteria.area_codes[1]", "is out of range", "send a whole number from 0 to 65535"),
+            ("criteria.colour", "is unknown", "leave it out; known are origins, states, area_codes, zips, zip_radius, languages, tags, min_attestation, max_fraud_score, min_seller_quality, sellers, denied_sellers"),
+            ("criteria.languages[0]", "is not a language", "write two small letters such as es"),
+            ("criteria.states[1]", "is not a state", "write two capital letters such as FL"),
+            ("criteria.states[3]", "is a number", "send text such as \"FL\""),
+            ("criteria.tags[0].is.matches", "is not a regular expression", "write one such as ^6[5-9]$"),
+            ("criteria.tags[1].is.greater", "is text", money),
+            (
+                "criteria.tags[2].is",
+                "is missing",
+                "add an object with one of `equals`, `in`, `contains`, `greater`, `less`, `matches`",
+            ),
+            ("criteria.zips[1]", "is not a ZIP code", "write five digits such as 33101"),
+            ("price.first_increment_s", "is out of range", whole),
+            ("price.next_increment_s", "is missing", "add a whole number"),
+            ("price.rate_micros", "is text", money),
+            ("priorty", "is unknown", "write priority, or leave it out"),
+            ("schedule.hours[1].day", "is 'monday', which is no choice", "send mon"),
+            ("schedule.hours[1].from", "is not a time of day", "write HH:MM from 00:00 to 24:00"),
+            ("schedule.hours[1].to", "is not a time of day", "write HH:MM from 00:00 to 24:00"),
+            ("schedule.time_zone", "is not a time zone", "write an IANA name such as America/New_York"),
+            ("skills", "'Roof Repair' is not a plain word", "use 1 to 64 of a-z, 0-9 and _, such as home_services"),
+            ("status", "is 'activ', which is no choice", "send active"),
+            ("weight", "is not between 1 and 1000000", "1 is an ordinary share"),
+        ],
+    )
+    .await;
+}
