@@ -9,7 +9,6 @@ use axum::http::request::Parts;
 use exchange::time::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use utoipa::ToSchema;
 
 /// The most parameters whose faults are listed; no operation takes as many.
 const PARAMETERS_MAX: usize = 32;
@@ -74,8 +73,7 @@ fn every_fault<T: DeserializeOwned>(query: &str) -> Vec<FieldProblem> {
 }
 
 /// A moment in a query: RFC 3339, or microseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[schema(value_type = String, example = "2026-07-01T00:00:00Z")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Moment(pub(crate) Timestamp);
 

@@ -86,9 +86,12 @@ fn instead_of(name: &str, known: &[&str]) -> String {
     }
 }
 
-/// The known name that is nearest, if it is near: a slip or two of the fingers away.
+/// The known name that is nearest, if it is near: a slip or two of the fingers away, or its beginning, as `mon` is of `monday`.
 fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let name = shown(name).to_ascii_lowercase();
+    if let Some(beginning) = known.iter().find(|known| known.len() >= 3 && name.starts_with(**known)) {
+        return Some(beginning);
+    }
     let distances = known.iter().map(|known| (strsim::damerau_levenshtein(&name, known), *known));
     let (distance, nearest) = distances.min()?;
     (distance <= nearest.len().div_ceil(4)).then_some(nearest)
@@ -259,6 +262,12 @@ mod tests {
             ),
             ("unknown field `x`, there are no fields", None, "is unknown", "leave it out"),
             (days, None, "is 'mnoday', which is no choice", "send mon, tue or wed"),
+            (
+                "unknown variant `Monday`, expected `mon` or `tue`",
+                None,
+                "is 'Monday', which is no choice",
+                "send mon",
+            ),
             (
                 "unknown variant `tues`, expected `mon` or `tue`",
                 None,

@@ -367,8 +367,10 @@ pub(crate) struct CallQuery {
     /// Those about this.
     vertical: Option<String>,
     /// Those received at this moment or later: RFC 3339, or microseconds since 1970.
+    #[param(value_type = Option<String>, example = "2026-07-01T00:00:00Z")]
     from: Option<Moment>,
     /// Those received before this moment: RFC 3339, or microseconds since 1970.
+    #[param(value_type = Option<String>, example = "2026-08-01T00:00:00Z")]
     to: Option<Moment>,
     /// The `next` of the previous page.
     pub(super) after: Option<String>,

@@ -88,7 +88,11 @@ async fn a_bid_is_told_everything_that_is_wrong_with_it() {
             ("criteria.languages[0]", "is not a language", "write two small letters such as es"),
             ("criteria.states[1]", "is not a state", "write two capital letters such as FL"),
             ("criteria.states[3]", "is a number", "send text such as \"FL\""),
-            ("criteria.tags[0].is.matches", "is not a regular expression", "write one such as ^6[5-9]$"),
+            (
+                "criteria.tags[0].is.matches",
+                "is not a regular expression (found open group without closing ')')",
+                "write one such as ^6[5-9]$",
+            ),
             ("criteria.tags[1].is.greater", "is text", money),
             (
                 "criteria.tags[2].is",
@@ -110,4 +114,123 @@ async fn a_bid_is_told_everything_that_is_wrong_with_it() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn rules_of_a_bid_are_asked_about_what_can_be_read() {
+    let house = House::furnished().await;
+    let path = format!("/v1/bid-profiles/{ID}");
+    // What is required and cannot be read hides nothing of the rest.
+    let bad = with(
+        changed(&[
+            ("/name", Value::Null),
+            ("/price", json!([5])),
+            ("/destination/sip_uris", json!(["tel:1", "sip:a@b", "x"])),
+        ]),
+        json!({ "skills": ["A", "b", "C"], "caps": { "limits": [{ "per": "dya", "calls": 1 }, { "per": "day" }] } }),
+    );
+    let sip = "write sip:user@host:port, with ;transport=tcp for TCP";
+    let word = "use 1 to 64 of a-z, 0-9 and _, such as home_services";
+    check(
+        &house,
+        "PUT",
+        &path,
+        bad,
+        &[
+            ("caps.limits[0].per", "is 'dya', which is no choice", "send day"),
+            ("caps.limits[1]", "is a limit of nothing", "give calls, conversions or spend_micros"),
+            ("destination.sip_uris[0]", "is not a SIP URI", sip),
+            ("destination.sip_uris[2]", "is not a SIP URI", sip),
+            ("name", "is null", "send text"),
+            ("price", "is a list", "send an object with named fields"),
+            ("skills", "'A' is not a plain word", word),
+            ("skills", "'C' is not a plain word", word),
+        ],
+    )
+    .await;
+    // A bid that can be read is asked about by the engine, which knows the accounts too.
+    let stranger = "00000000-0000-0000-0000-0000000000ff";
+    let bad = with(
+        changed(&[("/buyer", json!(SELLER))]),
+        json!({ "weight": 0, "criteria": { "sellers": [SELLER, stranger], "denied_sellers": [BUYER] } }),
+    );
+    check(
+        &house,
+        "PUT",
+        &path,
+        bad,
+        &[
+            ("weight", "is not between 1 and 1000000", "1 is an ordinary share"),
+            ("buyer", "is not a buyer", "name a buyer's account"),
+            (
+                "criteria.sellers",
+                "names 00000000-0000-0000-0000-0000000000ff, which is not a seller",
+                "name sellers' accounts",
+            ),
+            (
+                "criteria.denied_sellers",
+                "names 00000000-0000-0000-0000-0000000000b1, which is not a seller",
+                "name sellers' accounts",
+            ),
+        ],
+    )
+    .await;
+    let placed = house.ask(Who::Admin, "PUT", &path, changed(&[])).await;
+    placed.expect(200);
+}
+
+#[tokio::test]
+async fn nothing_at_all_is_told_what_there_should_be() {
+    let house = House::furnished().await;
+    let missing = |answer: &crate::house::Answer| -> Vec<String> {
+        let errors = answer.json["errors"].as_array().cloned().unwrap_or_default();
+        errors
+            .iter()
+            .map(|error| format!("{} {}", error["field"], error["problem"]).replace('"', ""))
+            .collect()
+    };
+    let all =
+        |names: &[&str]| -> Vec<String> { names.iter().map(|name| format!("{name} is missing")).collect() };
+    for (method, path, names) in [
+        (
+            "POST",
+            "/v1/bid-profiles".to_owned(),
+            &["buyer", "conversion", "destination", "name", "price", "status", "vertical"][..],
+        ),
+        ("POST", "/v1/accounts".to_owned(), &["kind", "name"]),
+        ("POST", "/v1/api-keys".to_owned(), &["name", "role"]),
+        ("POST", "/v1/pings".to_owned(), &["number"]),
+        ("POST", "/v1/ping-endpoints".to_owned(), &["name", "number"]),
+        ("POST", format!("/v1/accounts/{BUYER}/deposits"), &["amount_micros", "reference"]),
+        ("POST", format!("/v1/calls/{ID}/revenue"), &["revenue"]),
+        ("PUT", format!("/v1/cap-groups/{ID}"), &["buyer", "id", "name"]),
+        (
+            "PUT",
+            format!("/v1/deals/{ID}"),
+            &["active", "buyers", "first_look", "floor_micros", "id", "name", "seller"],
+        ),
+        (
+            "PUT",
+            format!("/v1/tracking-numbers/{NUMBER}"),
+            &["active", "floor_micros", "number", "origin", "payout_basis_points", "seller", "vertical"],
+        ),
+    ] {
+        let answer = house.ask(Who::Admin, method, &path, json!({})).await.expect(422);
+        assert_eq!(missing(&answer), all(names), "{path}");
+        let answer = house.ask(Who::Admin, method, &path, json!([])).await;
+        assert!(answer.status == 422 && !answer.text.contains("struct"), "{path}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn so_many_faults_are_listed_and_no_more() {
+    let house = House::furnished().await;
+    let states: Vec<usize> = (0..5_000).collect();
+    let bad = with(changed(&[]), json!({ "criteria": { "states": states } }));
+    let answer = house.ask(Who::Admin, "PUT", &format!("/v1/bid-profiles/{ID}"), bad).await.expect(422);
+    let fields = answer.fields();
+    assert_eq!(
+        (fields.len(), fields[0], fields[49], fields[50]),
+        (51, "criteria.states[0]", "criteria.states[49]", "body")
+    );
 }
