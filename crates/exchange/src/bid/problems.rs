@@ -446,7 +446,7 @@ mod tests {
                     "expected_micros": expected, "max_micros": most })
         };
         let hours = |day, from, to| json!({ "day": day, "from": from, "to": to });
-        let row = |day| json!({ "day": day, "calls": [1; 24] });
+        let row = |day| json!({ "day": day, "calls": vec![1; 24] });
         let seller = "00000000-0000-0000-0000-000000000051";
         let cases = [
             (json!({}), &[] as &[&str]),
