@@ -22,6 +22,7 @@ pub struct Engine {
     pub(crate) writer: Writer,
     pub(crate) pings: Pings,
     pub(crate) live_bidders: LiveBidders,
+    pub(crate) reservation_ms_max: u64,
 }
 
 /// Pings whose askers wait for an answer.
@@ -145,6 +146,11 @@ impl Engine {
     /// Who can be asked for live bids.
     pub fn live_bidders(&self) -> &LiveBidders {
         &self.live_bidders
+    }
+
+    /// The longest a ping may ask to have its answer held, in milliseconds; what asks for more is held no longer.
+    pub fn reservation_ms_max(&self) -> u64 {
+        self.reservation_ms_max
     }
 
     /// How it is doing.

@@ -81,6 +81,7 @@ pub fn start(
     let snapshot = store.load()?;
     let clock = Clock::start(snapshot.last_alive_at);
     let screening = Arc::new(Screening::new(policy.screening.clone())?);
+    let reservation_ms_max = policy.reservation_ms_max;
     let Recovery { owner, units } = Owner::recover(snapshot, policy, screening, clock.now());
     if !units.is_empty() {
         tracing::warn!(calls = units.len(), "closed the calls that were open when the exchange last stopped");
@@ -93,6 +94,7 @@ pub fn start(
         writer: store.writer(),
         pings: Pings::default(),
         live_bidders,
+        reservation_ms_max,
     };
     let heartbeat = Duration::from_millis(config.heartbeat_ms.max(1));
     let runner =

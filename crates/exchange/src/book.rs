@@ -35,7 +35,7 @@ use crate::trading_rules::{
 };
 use crate::usage::{CapOwner, Usages};
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// The in-memory state of the exchange. One owner steps it; nothing in it is shared.
@@ -460,6 +460,14 @@ impl Book {
     ) -> Result<Vec<Effect>, CommandRefused> {
         let mut problems = bid.problems();
         problems.extend(self.account_problem("buyer", bid.buyer, AccountKind::Buyer));
+        let modifiers = bid.modifiers.iter().enumerate();
+        let criteria =
+            modifiers.map(|(place, modifier)| (format!("modifiers[{place}].when"), &modifier.when));
+        for (field, criteria) in criteria.chain([("criteria".to_owned(), &bid.criteria)]) {
+            problems.extend(self.unknown_sellers(&format!("{field}.sellers"), &criteria.sellers));
+            problems
+                .extend(self.unknown_sellers(&format!("{field}.denied_sellers"), &criteria.denied_sellers));
+        }
         if let Some(group) = bid.caps.group
             && self.usages.group(group).is_none_or(|group| group.buyer != bid.buyer)
         {
@@ -531,9 +539,7 @@ impl Book {
         let mut problems = deal.problems();
         problems.extend(self.account_problem("seller", deal.seller, AccountKind::Seller));
         let buyers = deal.buyers.iter();
-        problems.extend(
-            buyers.filter_map(|buyer| self.account_problem("buyers", *buyer, AccountKind::Buyer)).take(1),
-        );
+        problems.extend(buyers.filter_map(|buyer| self.named_problem("buyers", *buyer, AccountKind::Buyer)));
         CommandRefused::unless_valid(problems)?;
         let fact = Fact::DealSet { deal: deal.id, active: deal.active };
         let event = Event { subject: Subject::Account(deal.seller), at: now, fact };
@@ -582,6 +588,24 @@ impl Book {
         Ok(vec![Effect::Record(Record::Transfer(transfer)), Effect::Record(Record::Event(event))])
     }
 
+    /// What is wrong with one account of a set of them, named by its id.
+    fn named_problem(&self, field: &'static str, id: AccountId, kind: AccountKind) -> Option<FieldError> {
+        let FieldError { field, problem, fix } = self.account_problem(field, id, kind)?;
+        Some(FieldError { field, problem: format!("names {id}, which {problem}").into(), fix })
+    }
+
+    /// Sellers a bid names that there are not. One whose account is closed may stay: it sells nothing more.
+    fn unknown_sellers(&self, field: &str, sellers: &BTreeSet<AccountId>) -> Vec<FieldError> {
+        let is_seller =
+            |id: &AccountId| self.accounts.get(id).is_some_and(|account| account.kind == AccountKind::Seller);
+        let unknown = sellers.iter().filter(|seller| !is_seller(seller)).take(UNKNOWN_SELLERS_LISTED_MAX);
+        let problem = |seller: &AccountId| {
+            let problem = format!("names {seller}, which is not a seller");
+            field_error(field.to_owned(), problem, "name sellers' accounts")
+        };
+        unknown.map(problem).collect()
+    }
+
     fn account_problem(&self, field: &'static str, id: AccountId, kind: AccountKind) -> Option<FieldError> {
         let kind_name = match kind {
             AccountKind::Buyer => "buyer",
@@ -601,6 +625,9 @@ impl Book {
         }
     }
 }
+
+/// Of a thousand sellers that a bid may name, so many that there are not are listed.
+const UNKNOWN_SELLERS_LISTED_MAX: usize = 20;
 
 /// The largest balance or amount: a thousandth of what an `i64` holds, so that no sum of balances can overflow.
 pub const MOST_MONEY: Micros = Micros(i64::MAX / 1_000);

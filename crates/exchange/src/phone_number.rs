@@ -16,13 +16,13 @@ pub struct PhoneNumber(u64);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PhoneNumberError {
     /// Something other than digits and the usual separators.
-    #[error("'{0}' is not a digit; write the number as +12125550123")]
+    #[error("has '{0}', which is not a digit; write the number as +12125550123")]
     NotADigit(char),
     /// Not 7 to 15 digits.
-    #[error("{0} digits; a number has 7 to 15, written as +12125550123")]
+    #[error("has {0} digits; write 7 to 15, such as +12125550123")]
     Length(usize),
     /// A North American number whose area code or exchange begins with 0 or 1.
-    #[error("not a dialable North American number; area code and exchange begin with 2 to 9")]
+    #[error("is not a dialable North American number; begin area code and exchange with 2 to 9")]
     NotDialable,
 }
 

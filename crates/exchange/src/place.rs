@@ -35,7 +35,23 @@ impl fmt::Display for State {
     }
 }
 
+/// The fifty states, the District of Columbia, the territories, and Canada's provinces and territories, by their postal codes
+/// (USPS Publication 28, Canada Post), ascending.
+const STATES: [&[u8; 2]; 69] = [
+    b"AB", b"AK", b"AL", b"AR", b"AS", b"AZ", b"BC", b"CA", b"CO", b"CT", b"DC", b"DE", b"FL", b"GA", b"GU",
+    b"HI", b"IA", b"ID", b"IL", b"IN", b"KS", b"KY", b"LA", b"MA", b"MB", b"MD", b"ME", b"MI", b"MN", b"MO",
+    b"MP", b"MS", b"MT", b"NB", b"NC", b"ND", b"NE", b"NH", b"NJ", b"NL", b"NM", b"NS", b"NT", b"NU", b"NV",
+    b"NY", b"OH", b"OK", b"ON", b"OR", b"PA", b"PE", b"PR", b"QC", b"RI", b"SC", b"SD", b"SK", b"TN", b"TX",
+    b"UT", b"VA", b"VI", b"VT", b"WA", b"WI", b"WV", b"WY", b"YT",
+];
+
 impl State {
+    /// Whether there is such a state, territory or province. Two other letters are no error in what was stored before this was
+    /// asked.
+    pub fn is_known(self) -> bool {
+        STATES.binary_search(&&self.0).is_ok()
+    }
+
     /// A number below 676 that no other has.
     pub fn number(self) -> usize {
         letters(self.0, b'A')
@@ -213,6 +229,22 @@ mod tests {
             assert_eq!(distance_miles(zip(unknown), zip("10001")), None);
             assert_eq!(distance_miles(zip("10001"), zip(unknown)), None);
             assert!(!is_known(zip(unknown)) && is_known(zip("10001")));
+        }
+    }
+
+    #[test]
+    fn the_states_are_those_that_area_codes_lie_in() {
+        let codes =
+            include_str!("../data/area_codes.csv").lines().filter(|line| !line.starts_with('#')).skip(1);
+        let lie_in: std::collections::BTreeSet<&str> =
+            codes.filter_map(|line| line.split(',').nth(2)).flat_map(str::split_whitespace).collect();
+        let known: Vec<String> = STATES.iter().map(|code| State(**code).to_string()).collect();
+        assert_eq!(known, lie_in.into_iter().collect::<Vec<_>>());
+        let state = |text: &str| State::try_from(text.to_owned()).expect("two letters");
+        for (code, is_known) in
+            [("FL", true), ("DC", true), ("PR", true), ("ON", true), ("XX", false), ("ZZ", false)]
+        {
+            assert_eq!(state(code).is_known(), is_known, "{code}");
         }
     }
 

@@ -158,9 +158,17 @@ impl Problem {
         problem: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        let error = FieldProblem { field: field.into(), problem: problem.into(), fix: fix.into() };
-        let detail = format!("{} {}: {}", error.field, error.problem, error.fix);
-        Self { errors: vec![error], ..Self::new(kind, detail) }
+        Self::fields(
+            kind,
+            vec![FieldProblem { field: field.into(), problem: problem.into(), fix: fix.into() }],
+        )
+    }
+
+    /// All invalid fields, of which there is at least one.
+    pub(crate) fn fields(kind: Kind, errors: Vec<FieldProblem>) -> Self {
+        let said = |error: &FieldProblem| format!("{} {}: {}", error.field, error.problem, error.fix);
+        let detail = errors.iter().map(said).collect::<Vec<_>>().join("; ");
+        Self { errors, ..Self::new(kind, detail) }
     }
 
     /// A defect: the log says what, the caller only that.
@@ -194,12 +202,21 @@ impl Problem {
         &self.errors
     }
 
-    /// The response, with the request's id once it is known.
-    pub(crate) fn render(&self, request_id: Option<&str>) -> Response {
+    fn details<'a>(&'a self, request_id: Option<&'a str>) -> ProblemDetails<'a> {
         let (status, kind_uri, title) = self.kind.row();
         let Self { detail, errors, .. } = self;
-        let details = ProblemDetails { kind_uri, title, status: status.as_u16(), detail, errors, request_id };
-        let mut response = (status, Json(details)).into_response();
+        ProblemDetails { kind_uri, title, status: status.as_u16(), detail, errors, request_id }
+    }
+
+    /// Its members as they are sent, for formats other than JSON.
+    pub(crate) fn members(&self) -> serde_json::Value {
+        serde_json::to_value(self.details(None)).unwrap_or_default()
+    }
+
+    /// The response, with the request's id once it is known.
+    pub(crate) fn render(&self, request_id: Option<&str>) -> Response {
+        let (status, ..) = self.kind.row();
+        let mut response = (status, Json(self.details(request_id))).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(retry_after_s) = self.retry_after_s {

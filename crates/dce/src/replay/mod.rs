@@ -64,10 +64,10 @@ pub(crate) struct ReplayArguments {
     #[arg(long, value_name = "TYPE", value_parser = PossibleValuesParser::new(AUCTIONS).map(|name| named::<AuctionType>(&name)))]
     auction: Option<AuctionType>,
     /// The floor, such as 25 or 12.50. A tracking number's own floor, and a deal's, stay: they are the seller's
-    #[arg(long, value_name = "AMOUNT", value_parser = amount)]
+    #[arg(long, value_name = "AMOUNT", value_parser = amount, allow_negative_numbers = true)]
     floor: Option<Micros>,
     /// What a second price is above the runner-up, such as 0.01
-    #[arg(long, value_name = "AMOUNT", value_parser = amount)]
+    #[arg(long, value_name = "AMOUNT", value_parser = amount, allow_negative_numbers = true)]
     increment: Option<Micros>,
     /// How the route plan is made
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(ALGORITHMS).map(|name| named::<Algorithm>(&name)))]
@@ -83,15 +83,28 @@ pub(crate) struct ReplayArguments {
     format: Format,
 }
 
+/// A vertical that no call was ever about is a slip of the fingers.
+fn known_vertical(side: &Side) -> Result<(), Failure> {
+    let (Some(asked), verticals) = (&side.window.vertical, &side.journal.verticals) else { return Ok(()) };
+    if verticals.contains(asked) {
+        return Ok(());
+    }
+    let known = verticals.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Err(Failure::usage(match known.as_str() {
+        "" => format!("--vertical {asked}: no call was ever received here; leave it out"),
+        known => format!("--vertical {asked}: no call was ever about it; give one of {known}"),
+    }))
+}
+
 fn moment(text: &str) -> Result<Timestamp, String> {
-    let at: jiff::Timestamp =
-        text.parse().map_err(|_| "write a moment such as 2026-07-01T00:00:00Z".to_owned())?;
-    Ok(at.into())
+    text.parse().map_err(|error: exchange::time::NotAMoment| error.to_string())
 }
 
 fn amount(text: &str) -> Result<Micros, String> {
-    let amount: Micros = text.parse().map_err(|error| format!("{error}"))?;
-    if amount < Micros::ZERO { Err("give an amount of 0 or more".to_owned()) } else { Ok(amount) }
+    let amount = text.parse().ok().filter(|amount| *amount >= Micros::ZERO);
+    amount.ok_or_else(|| {
+        "write an amount of 0 or more, such as 25 or 12.34, with at most six decimals".to_owned()
+    })
 }
 
 /// A value by the name the API gives it, with dashes.
@@ -204,6 +217,7 @@ fn compare(
     let book = || Book::restore(Snapshot::default(), policy.clone(), Arc::clone(&screening));
     let (mut actual, mut other) = (Side::new(window.clone()), Side::new(window));
     let history = past::record(source, &mut book(), &mut actual)?;
+    known_vertical(&actual)?;
     let mut variant_book = book();
     let assumed = Variant::new(&mut variant_book, &mut other, &history, rules).run(source)?;
     Comparison::of(source, &history, &actual, &other, assumed, variant_book.bids())

@@ -2,13 +2,14 @@
 
 use super::Source;
 use super::past::History;
-use super::side::{Figures, Share, Side};
+use super::side::{Figures, Journal, Share, Side};
 use super::variant::Assumed;
 use crate::failure::Failure;
 use comfy_table::{CellAlignment, Table, presets};
 use exchange::auction::index::BidIndex;
 use exchange::id::{AccountId, BidProfileId};
 use exchange::ledger::money::Micros;
+use exchange::time::Timestamp;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ const MOVERS_MAX: usize = 10;
 pub(super) struct Comparison {
     /// Calls that are compared.
     pub(super) calls: usize,
+    /// What there is in the journal, compared or not.
+    pub(super) journal: Journal,
     /// Calls for which the journal, stepped again under the rules as they were, did not give what is on the receipt.
     pub(super) not_reproduced: usize,
     /// Journal entries that this version cannot read.
@@ -80,6 +83,7 @@ impl Comparison {
         let compared = |call: &&_| actual.counts(**call);
         Ok(Self {
             calls: actual.calls.len(),
+            journal: actual.journal.clone(),
             not_reproduced: history.not_reproduced.iter().filter(compared).count(),
             unreadable_entries: history.unreadable,
             difference: would_be.minus(&was),
@@ -138,6 +142,9 @@ pub(super) fn json(comparison: &Comparison) -> serde_json::Value {
 
 pub(super) fn text(comparison: &Comparison) -> String {
     let Comparison { calls, winners_changed, .. } = comparison;
+    if *calls == 0 {
+        return format!("{}\n", nothing_compared(&comparison.journal));
+    }
     let mut parts =
         vec![format!("{calls} calls, {winners_changed} with another winner"), figures(comparison)];
     for (title, movers) in [("buyers", &comparison.buyers), ("bids", &comparison.bids)] {
@@ -148,6 +155,32 @@ pub(super) fn text(comparison: &Comparison) -> String {
     }
     parts.push(caveats(comparison).join("\n"));
     format!("{}\n", parts.join("\n\n"))
+}
+
+/// Why there is nothing to compare.
+fn nothing_compared(journal: &Journal) -> String {
+    let at = |at: &Option<Timestamp>| at.map_or_else(String::new, |at| at.to_jiff().to_string());
+    let calls = match journal.calls {
+        0 => "No calls to compare: none was ever received here.".to_owned(),
+        calls => format!(
+            "No calls to compare: none of the {calls} in the journal is within what was asked for. They were received from \
+             {} to {} and are about {}.",
+            at(&journal.first_at),
+            at(&journal.last_at),
+            journal.verticals.iter().map(String::as_str).collect::<Vec<_>>().join(", "),
+        ),
+    };
+    match pings_line(journal) {
+        Some(pings) => format!("{calls}\n{pings}"),
+        None => calls,
+    }
+}
+
+fn pings_line(journal: &Journal) -> Option<String> {
+    let pings = journal.pings;
+    let line =
+        || format!("{pings} pings are not counted: they are offers. The calls that followed them are.");
+    (pings > 0).then(line)
 }
 
 /// How far the figures can be trusted.
@@ -185,7 +218,7 @@ fn caveats(comparison: &Comparison) -> Vec<String> {
             ),
         }),
     ];
-    caveats.into_iter().flatten().collect()
+    pings_line(&comparison.journal).into_iter().chain(caveats.into_iter().flatten()).collect()
 }
 
 fn figures(comparison: &Comparison) -> String {

@@ -8,7 +8,7 @@ use exchange::event::{Event, Fact, Subject};
 use exchange::id::{AccountId, BidProfileId, CallId};
 use exchange::time::Timestamp;
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Which calls are compared: those received within it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +25,20 @@ impl Window {
     pub(super) fn contains(&self, at: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to)
     }
+}
+
+/// What there is in the journal, wanted or not: where nothing is compared, it says why.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Journal {
+    /// Calls at any time, of any vertical, without pings.
+    pub(super) calls: u64,
+    /// Pings that are within what is compared. They are offers and not calls: the calls that followed them are counted.
+    pub(super) pings: u64,
+    /// When the first and the last of all calls were received, in microseconds since 1970.
+    pub(super) first_at: Option<Timestamp>,
+    pub(super) last_at: Option<Timestamp>,
+    /// What they were about.
+    pub(super) verticals: BTreeSet<String>,
 }
 
 /// One side's figures. Pings are not counted, the calls that follow them are.
@@ -61,6 +75,7 @@ pub(super) struct Side {
     pub(super) calls: HashMap<CallId, Seen>,
     /// By bid, with whose it is.
     pub(super) bids: BTreeMap<(AccountId, BidProfileId), Share>,
+    pub(super) journal: Journal,
     figures: Figures,
 }
 
@@ -75,9 +90,25 @@ pub(super) struct Seen {
     met_floor: bool,
 }
 
+impl Journal {
+    fn note(&mut self, vertical: &str, is_ping: bool, is_within: bool, at: Timestamp) {
+        if !self.verticals.contains(vertical) {
+            self.verticals.insert(vertical.to_owned());
+        }
+        if is_ping {
+            self.pings += u64::from(is_within);
+            return;
+        }
+        self.calls += 1;
+        self.first_at.get_or_insert(at);
+        self.last_at = Some(at);
+    }
+}
+
 impl Side {
     pub(super) fn new(window: Window) -> Self {
-        Self { window, calls: HashMap::new(), bids: BTreeMap::new(), figures: Figures::default() }
+        let (journal, figures) = (Journal::default(), Figures::default());
+        Self { window, calls: HashMap::new(), bids: BTreeMap::new(), journal, figures }
     }
 
     /// Whether a call is one of those compared.
@@ -107,9 +138,11 @@ impl Side {
 
     fn note_fact(&mut self, call: CallId, at: Timestamp, fact: &Fact) {
         match fact {
-            Fact::CallReceived { vertical, is_ping: false, .. } => {
+            Fact::CallReceived { vertical, is_ping, .. } => {
                 let is_asked_for = self.window.vertical.as_ref().is_none_or(|asked| asked == vertical);
-                if is_asked_for && self.window.contains(at) {
+                let is_within = is_asked_for && self.window.contains(at);
+                self.journal.note(vertical, *is_ping, is_within, at);
+                if is_within && !is_ping {
                     self.calls.insert(call, Seen::default());
                 }
             }

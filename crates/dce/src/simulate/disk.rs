@@ -279,10 +279,10 @@ impl Moved {
             | TransferReason::Margin { .. }
             | TransferReason::RevenuePayout { .. }
             | TransferReason::RevenueMargin { .. } => self.charged += amount.0,
-            // Nobody disputes anything here.
-            TransferReason::RefundPayout { .. } | TransferReason::RefundMargin { .. } => {}
-            // No call's.
-            TransferReason::Deposit { .. } => {}
+            // Nobody disputes anything here; a deposit is no call's.
+            TransferReason::RefundPayout { .. }
+            | TransferReason::RefundMargin { .. }
+            | TransferReason::Deposit { .. } => {}
         }
     }
 }

@@ -43,6 +43,16 @@ fn a_real_run_replays_as_it_was_and_under_other_rules() {
     );
     let nobody = replay(&["--to", "2020-01-01T00:00:00Z", "--floor", "100000"]);
     assert_eq!(nobody["calls"], 0, "{nobody}");
+    assert_eq!(nobody["journal"]["calls"], same["calls"], "{nobody}");
+    let nobody = run(&here, &["replay", "--data", "past", "--to", "2020-01-01T00:00:00Z"]);
+    for part in ["No calls to compare: none of the", "were received from 20", "home_services"] {
+        assert!(nobody.stdout.contains(part), "{part} is missing in\n{}", nobody.stdout);
+    }
+    let vertical = run(&here, &["replay", "--data", "past", "--vertical", "nope"]);
+    assert_eq!((vertical.code, vertical.stdout.as_str()), (Some(2), ""), "{vertical:?}");
+    for part in ["--vertical nope: no call was ever about it; give one of", "home_services"] {
+        assert!(vertical.stderr.contains(part), "{part} is missing in\n{}", vertical.stderr);
+    }
 
     let text = run(&here, &["replay", "--data", "past", "--algorithm", "round-robin"]);
     assert_eq!(text.code, Some(0), "{text:?}");
@@ -54,11 +64,13 @@ fn a_real_run_replays_as_it_was_and_under_other_rules() {
 #[test]
 fn wrong_questions_are_refused() {
     let here = directory();
-    let cases: [(&[&str], i32, &str); 7] = [
+    let cases: [(&[&str], i32, &str); 9] = [
         (&["--auction", "third-price"], 2, "second-price"),
         (&["--algorithm", "luck"], 2, "predictive"),
         (&["--floor", "much"], 2, "12.34"),
         (&["--floor=-1"], 2, "0 or more"),
+        (&["--floor", "-1"], 2, "write an amount of 0 or more, such as 25 or 12.34"),
+        (&["--from", "2020"], 2, "from the year 2000 on"),
         (&["--deadline-ms", "6000"], 2, "5000"),
         (&["--from", "yesterday"], 2, "2026-07-01T00:00:00Z"),
         (&["--from", "2026-07-02T00:00:00Z", "--to", "2026-07-01T00:00:00Z"], 2, "--to is not after --from"),

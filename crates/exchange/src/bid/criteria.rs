@@ -23,7 +23,8 @@ pub struct Criteria {
     /// Area codes it takes.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub area_codes: BTreeSet<u16>,
-    /// ZIP codes it takes. With `zip_radius` as well, either will do.
+    /// ZIP codes it takes. With `zip_radius` as well, either will do. Whether there are such codes is not asked: new ones come
+    /// and military ones are on no map.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub zips: BTreeSet<Zip>,
     /// ZIP codes it takes by distance.
@@ -122,11 +123,11 @@ impl TryFrom<String> for Pattern {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         if text.len() > PATTERN_BYTES_MAX {
-            return Err(format!("a pattern of {} bytes is too long; 256 is the most", text.len()));
+            return Err(format!("is {} bytes long; write at most {PATTERN_BYTES_MAX}", text.len()));
         }
-        let shown: String = text.chars().take(60).collect();
         let built = regex_lite::RegexBuilder::new(&text).size_limit(64 * 1024).build();
-        built.map(Self).map_err(|error| format!("'{shown}' is not a regular expression: {error}"))
+        let why = |error| format!("is not a regular expression ({error}); write one such as ^6[5-9]$");
+        built.map(Self).map_err(why)
     }
 }
 

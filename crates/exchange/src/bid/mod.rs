@@ -7,6 +7,7 @@ pub mod caps;
 pub mod live;
 pub mod template;
 mod live_problems;
+pub(crate) mod problems;
 pub mod sip_uri;
 
 pub use caps::Caps;

@@ -140,7 +140,12 @@ fn limits() -> impl Strategy<Value = Vec<Limit>> {
             1 => Limit { conversions: Some(calls), ..Limit::spend(per, Micros(spend)) },
             _ => Limit::spend(per, Micros(spend)),
         });
-    proptest::collection::vec(limit, 0..3)
+    proptest::collection::vec(limit, 0..3).prop_map(|mut limits| {
+        // Two limits of one thing in one period are refused.
+        limits.sort_by_key(|limit: &Limit| limit.per);
+        limits.dedup_by_key(|limit| limit.per);
+        limits
+    })
 }
 
 fn caps() -> impl Strategy<Value = Caps> {
@@ -150,9 +155,14 @@ fn caps() -> impl Strategy<Value = Caps> {
     (proptest::option::of(0u32..3), limits(), group, pacing).prop_map(
         |(concurrent_calls, limits, group, pacing)| Caps {
             concurrent_calls,
+            // Only limits per day can be paced.
+            pacing: if limits.iter().any(|limit| limit.per == Period::Day) {
+                pacing
+            } else {
+                Pacing::default()
+            },
             limits,
             group,
-            pacing,
             ..Caps::default()
         },
     )

@@ -3,7 +3,7 @@
 use super::Listed;
 use crate::access::{Principal, Role};
 use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part, Query};
+use crate::request::{self, Body, Part, Query, RequestBody};
 use crate::state::{Gateway, now};
 use axum::Json;
 use axum::extract::State;
@@ -14,7 +14,9 @@ use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::effect::Command;
 use exchange::id::AccountId;
 use exchange::ledger::money::{Currency, Micros};
+use exchange::refused::FieldError;
 use exchange::schedule::ZoneName;
+use exchange::time::Timestamp;
 use infra::store::AccountFilter;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -45,6 +47,28 @@ pub(crate) struct NewAccount {
     credit_limit_micros: Micros,
 }
 
+impl RequestBody for NewAccount {
+    fn problems(&self) -> Vec<FieldError> {
+        self.opened(AccountId(Uuid::nil()), Timestamp(0)).problems()
+    }
+}
+
+impl NewAccount {
+    /// The account, with an id of its own if it has none.
+    fn opened(&self, id: AccountId, opened_at: Timestamp) -> Account {
+        Account {
+            id: self.id.unwrap_or(id),
+            kind: self.kind,
+            name: self.name.clone(),
+            status: self.status,
+            time_zone: self.time_zone.clone(),
+            currency: self.currency,
+            credit_limit_micros: self.credit_limit_micros,
+            opened_at,
+        }
+    }
+}
+
 fn pending() -> AccountStatus {
     AccountStatus::Pending
 }
@@ -61,16 +85,7 @@ pub(crate) async fn open(
     principal: Principal,
     Body(new): Body<NewAccount>,
 ) -> Result<impl IntoResponse, Problem> {
-    let account = Account {
-        id: new.id.unwrap_or_else(|| AccountId(Uuid::now_v7())),
-        kind: new.kind,
-        name: new.name,
-        status: new.status,
-        time_zone: new.time_zone,
-        currency: new.currency,
-        credit_limit_micros: new.credit_limit_micros,
-        opened_at: now(),
-    };
+    let account = new.opened(AccountId(Uuid::now_v7()), now());
     let command = Command::OpenAccount { account: account.clone() };
     let opened = gateway.engine().command(command, principal.actor()).await;
     let (status, account) = match opened {
@@ -157,6 +172,8 @@ pub(crate) struct AccountChange {
     #[serde(default)]
     credit_limit_micros: Option<Micros>,
 }
+
+impl RequestBody for AccountChange {}
 
 /// Change an account's status or credit limit: one of them a request, so that a request comes about whole or not at all.
 #[utoipa::path(patch, path = "/v1/accounts/{id}", tag = "accounts", params(("id" = AccountId, Path)),

@@ -4,7 +4,7 @@ use super::Listed;
 use crate::access::{Principal, RoleKind};
 use crate::api_key::ApiKeyText;
 use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part, Query};
+use crate::request::{self, Body, Part, Query, RequestBody};
 use crate::state::{Gateway, now};
 use axum::Json;
 use axum::extract::State;
@@ -30,6 +30,8 @@ pub(crate) struct NewApiKey {
     #[serde(default)]
     account: Option<AccountId>,
 }
+
+impl RequestBody for NewApiKey {}
 
 /// A key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]

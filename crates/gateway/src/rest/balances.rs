@@ -3,7 +3,7 @@
 use super::accounts::visible;
 use crate::access::Principal;
 use crate::problem::{Kind, Problem};
-use crate::request::{Body, Part};
+use crate::request::{Body, Part, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
@@ -76,6 +76,8 @@ pub(crate) struct Deposit {
     /// The payment's own reference; the same one again, with the same amount, books nothing and answers the same.
     reference: String,
 }
+
+impl RequestBody for Deposit {}
 
 /// Book a buyer's payment, and answer with its balance.
 #[utoipa::path(post, path = "/v1/accounts/{id}/deposits", tag = "accounts", params(("id" = AccountId, Path)),

@@ -4,19 +4,34 @@ use super::Listed;
 use crate::access::{Principal, Role};
 use crate::live_bids::{BidChange, is_connected};
 use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part, Query};
+use crate::request::{self, Body, Fields, Part, Query, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use exchange::bid::{BidProfile, BidStatus};
+use exchange::bid::{BidProfile, BidStatus, Destination, Price};
 use exchange::effect::Command;
 use exchange::id::{AccountId, BidProfileId};
+use exchange::ledger::money::Micros;
+use exchange::refused::FieldError;
 use infra::store::BidProfileFilter;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
+
+impl RequestBody for BidProfile {
+    fn problems(&self) -> Vec<FieldError> {
+        self.problems()
+    }
+
+    fn stand_in() -> Map<String, Value> {
+        let price = Price::PerCall { amount_micros: Micros::units(1) };
+        let (id, buyer) = (BidProfileId(Uuid::nil()), AccountId(Uuid::nil()));
+        request::members(&Self::new(id, buyer, "any", price, Destination::of("sip:any@example.com")))
+    }
+}
 
 /// Place a bid profile under a new id. Leave `id` out; a buyer may leave `buyer` out. To be able to send the request again
 /// safely, draw an id of your own and PUT it instead.
@@ -25,7 +40,7 @@ use uuid::Uuid;
 pub(crate) async fn place(
     State(gateway): State<Gateway>,
     principal: Principal,
-    Body(mut fields): Body<serde_json::Map<String, serde_json::Value>>,
+    Fields(mut fields): Fields,
 ) -> Result<impl IntoResponse, Problem> {
     let id = BidProfileId(Uuid::now_v7());
     if fields.insert("id".to_owned(), id.to_string().into()).is_some() {
@@ -106,6 +121,8 @@ pub(crate) struct StatusChange {
     /// Paused, or active again.
     status: BidStatus,
 }
+
+impl RequestBody for StatusChange {}
 
 /// Pause or resume a bid profile.
 #[utoipa::path(patch, path = "/v1/bid-profiles/{id}", tag = "bid profiles", params(("id" = BidProfileId, Path)),

@@ -4,7 +4,7 @@ use super::Listed;
 use super::revenue::RevenueView;
 use crate::access::{Principal, Role};
 use crate::problem::{Kind, Problem};
-use crate::request::{self, Part, Query};
+use crate::request::{self, Moment, Part, Query};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
@@ -376,10 +376,12 @@ pub(crate) struct CallQuery {
     outcome: Option<OutcomeName>,
     /// Those about this.
     vertical: Option<String>,
-    /// Those received at this moment or later, in microseconds since 1970.
-    from: Option<Timestamp>,
-    /// Those received before this moment, in microseconds since 1970.
-    to: Option<Timestamp>,
+    /// Those received at this moment or later: RFC 3339, or microseconds since 1970.
+    #[param(value_type = Option<String>, example = "2026-07-01T00:00:00Z")]
+    from: Option<Moment>,
+    /// Those received before this moment: RFC 3339, or microseconds since 1970.
+    #[param(value_type = Option<String>, example = "2026-08-01T00:00:00Z")]
+    to: Option<Moment>,
     /// The `next` of the previous page.
     pub(super) after: Option<String>,
     /// Items on a page, 1 to 200; 50 when absent.
@@ -413,8 +415,8 @@ impl CallQuery {
             state,
             outcome: self.outcome.map(|outcome| outcome.name().to_owned()),
             vertical: self.vertical.clone(),
-            from: self.from,
-            to: self.to,
+            from: self.from.map(|Moment(at)| at),
+            to: self.to.map(|Moment(at)| at),
         })
     }
 }

@@ -3,15 +3,36 @@
 use super::Listed;
 use crate::access::Principal;
 use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part, Query};
+use crate::request::{self, Body, Part, Query, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
 use exchange::bid::caps::CapGroup;
 use exchange::effect::Command;
 use exchange::id::{AccountId, CapGroupId};
+use exchange::refused::FieldError;
+use exchange::schedule::ZoneName;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use utoipa::IntoParams;
+use uuid::Uuid;
+
+impl RequestBody for CapGroup {
+    fn problems(&self) -> Vec<FieldError> {
+        self.problems()
+    }
+
+    fn stand_in() -> Map<String, Value> {
+        request::members(&Self {
+            id: CapGroupId(Uuid::nil()),
+            buyer: AccountId(Uuid::nil()),
+            name: "any".to_owned(),
+            time_zone: ZoneName::default(),
+            concurrent_calls: None,
+            limits: Vec::new(),
+        })
+    }
+}
 
 /// Set a group up, or change it. Bids join it by naming it in `caps.group`. Sending the same again changes nothing.
 #[utoipa::path(put, path = "/v1/cap-groups/{id}", tag = "cap groups", params(("id" = CapGroupId, Path)),

@@ -3,18 +3,21 @@
 use super::Listed;
 use crate::access::{Principal, Role};
 use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part, Query};
+use crate::request::{self, Body, Part, Query, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
 use exchange::effect::Command;
 use exchange::id::{AccountId, DealId};
 use exchange::ledger::money::Micros;
+use exchange::refused::FieldError;
 use exchange::trading_rules::Deal;
 use infra::store::DealFilter;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 /// A deal, without what the asking role may not see: a seller does not see which buyers are in it, a buyer sees only that it is
 /// in it, and its floor.
@@ -69,6 +72,25 @@ impl Role {
             Self::Seller(own) => deal.seller == own,
             Self::Buyer(own) => deal.buyers.contains(&own),
         }
+    }
+}
+
+impl RequestBody for Deal {
+    fn problems(&self) -> Vec<FieldError> {
+        self.problems()
+    }
+
+    fn stand_in() -> Map<String, Value> {
+        request::members(&Self {
+            id: DealId(Uuid::nil()),
+            name: "any".to_owned(),
+            active: true,
+            seller: AccountId(Uuid::nil()),
+            vertical: None,
+            buyers: BTreeSet::from([AccountId(Uuid::nil())]),
+            floor_micros: Micros::ZERO,
+            first_look: false,
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use super::Listed;
 use super::calls::visible;
 use crate::access::{Principal, Role};
 use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part, Query};
+use crate::request::{self, Body, Part, Query, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
@@ -91,6 +91,8 @@ pub(crate) struct NewDispute {
     note: Option<String>,
 }
 
+impl RequestBody for NewDispute {}
+
 /// Dispute a call that was charged, once, within 7 days of its end.
 ///
 /// A call sold for a share of the revenue can be disputed once its revenue is reported, or the time for that is over. The same dispute
@@ -140,6 +142,8 @@ pub(crate) struct Decision {
     /// Whether the buyer is right: its charge goes back, out of the seller's payout and the house's margin.
     upheld: bool,
 }
+
+impl RequestBody for Decision {}
 
 /// Decide a dispute, once. The same decision again changes nothing; another one is refused with 409.
 #[utoipa::path(put, path = "/v1/calls/{id}/dispute", tag = "calls", params(("id" = CallId, Path)),

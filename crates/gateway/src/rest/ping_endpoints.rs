@@ -4,7 +4,7 @@ use super::Listed;
 use crate::access::Principal;
 use crate::ping_endpoint::{PingEndpoint, PingSecret, ROLE_PREFIX};
 use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part, Query};
+use crate::request::{self, Body, Part, Query, RequestBody};
 use crate::state::{Gateway, now};
 use axum::Json;
 use axum::extract::State;
@@ -27,6 +27,8 @@ pub(crate) struct NewPingEndpoint {
     /// For people: who uses it.
     name: String,
 }
+
+impl RequestBody for NewPingEndpoint {}
 
 /// An endpoint, without its secret.
 #[derive(Debug, Serialize, ToSchema)]

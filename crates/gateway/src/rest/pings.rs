@@ -2,10 +2,11 @@
 
 use crate::access::{Principal, Role};
 use crate::problem::{Kind, Problem};
-use crate::request::Body;
+use crate::request::{Body, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
+use engine::CommandError;
 use exchange::auction::matching::Refusal;
 use exchange::bid::criteria::Attestation;
 use exchange::call::{Arrival, Stated};
@@ -14,6 +15,7 @@ use exchange::ledger::money::{Currency, Micros};
 use exchange::phone_number::{CallerId, PhoneNumber};
 use exchange::ping::{PingAnswer, PingRejection, PingRequest, Reservation};
 use exchange::place::{Language, State as PlaceState, Zip};
+use exchange::refused::FieldError;
 use exchange::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,8 +28,9 @@ pub(super) const TAGS_MAX: usize = 32;
 const TAG_NAME_BYTES_MAX: usize = 64;
 /// The longest value of a tag, in bytes.
 const TAG_VALUE_BYTES_MAX: usize = 256;
-/// The longest hold that may be asked for, in milliseconds; the exchange's own limit is mostly shorter.
-const EXPIRES_IN_MS_MAX: u64 = 3_600_000;
+/// What to send in place of a state there is not.
+pub(super) const STATE_FIX: &str =
+    "send the postal code of a state, territory or province, such as FL, PR or ON";
 /// What stands in place of a carrier trunk's name.
 const TRUNK: &str = "ping";
 
@@ -55,10 +58,22 @@ pub(crate) struct NewPing {
     /// Facts about the call that bids can ask for, in place of the tracking number's own: at most 32.
     #[serde(default)]
     tags: BTreeMap<String, String>,
-    /// How long the answer is to be held, in milliseconds; the exchange's own time when absent, and at most its own limit: the
-    /// answer says until when.
+    /// How long the answer is to be held, in milliseconds, up to the exchange's own limit (`policy.reservation_ms_max`); its own
+    /// time when absent. The answer says until when.
     #[serde(default)]
     expires_in_ms: Option<u64>,
+}
+
+impl RequestBody for NewPing {
+    fn problems(&self) -> Vec<FieldError> {
+        let mut problems = tag_problems(&self.tags);
+        problems.extend(self.state.filter(|state| !state.is_known()).map(|state| FieldError {
+            field: "state".into(),
+            problem: format!("is {state}, which there is not").into(),
+            fix: STATE_FIX.into(),
+        }));
+        problems
+    }
 }
 
 /// What a ping is answered. A "no" is an answer like any other.
@@ -126,12 +141,12 @@ pub(crate) async fn ask(
     principal: Principal,
     Body(ping): Body<NewPing>,
 ) -> Result<Json<PingView>, Problem> {
-    let NewPing { number, caller, state, zip, language, attestation, tags, expires_in_ms } = ping;
-    check_tags(&tags)?;
-    if expires_in_ms.is_some_and(|ms| !(1..=EXPIRES_IN_MS_MAX).contains(&ms)) {
-        let fix = format!("give 1 to {EXPIRES_IN_MS_MAX} milliseconds, or leave it out");
-        return Err(Problem::field(Kind::Invalid, "expires_in_ms", "is out of range", fix));
+    let mut problems = ping.problems();
+    problems.extend(expiry_problem(ping.expires_in_ms, gateway.engine().reservation_ms_max()));
+    if !problems.is_empty() {
+        return Err(CommandError::Invalid(problems).into());
     }
+    let NewPing { number, caller, state, zip, language, attestation, tags, expires_in_ms } = ping;
     let stated = Stated { state, zip, language, attestation, tags };
     let caller = caller.map_or(CallerId::Anonymous, CallerId::Number);
     let (id, answer) = send(&gateway, principal.role, number, caller, stated, expires_in_ms).await?;
@@ -206,13 +221,31 @@ pub(super) fn is_tag(name: &str, value: &str) -> bool {
     is_word && is_value
 }
 
-fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Problem> {
+fn tag_problems(tags: &BTreeMap<String, String>) -> Vec<FieldError> {
+    let problem = |problem: String, fix: String| FieldError {
+        field: "tags".into(),
+        problem: problem.into(),
+        fix: fix.into(),
+    };
     if tags.len() > TAGS_MAX {
         let fix = format!("send the {TAGS_MAX} that bids ask for");
-        return Err(Problem::field(Kind::Invalid, "tags", "has too many entries", fix));
+        return vec![problem(format!("has more than {TAGS_MAX} entries"), fix)];
     }
-    let Some((name, _)) = tags.iter().find(|(name, value)| !is_tag(name, value)) else { return Ok(()) };
-    let problem = format!("has an entry '{}' that is no tag", name.chars().take(60).collect::<String>());
-    let fix = "name it with 1 to 64 of a-z, 0-9 and _, and give it a value of 1 to 256 bytes";
-    Err(Problem::field(Kind::Invalid, "tags", problem, fix))
+    let wrong = tags.iter().filter(|(name, value)| !is_tag(name, value));
+    let of_tag = |(name, _): (&String, _)| {
+        let fix = "name it with 1 to 64 of a-z, 0-9 and _, and give it a value of 1 to 256 bytes";
+        let name: String = name.chars().filter(|letter| !letter.is_control()).take(60).collect();
+        problem(format!("has an entry '{name}' that is no tag"), fix.to_owned())
+    };
+    wrong.map(of_tag).collect()
+}
+
+/// A hold that is longer than there is one would be cut short without a word.
+fn expiry_problem(expires_in_ms: Option<u64>, most_ms: u64) -> Option<FieldError> {
+    let is_wrong = expires_in_ms.is_some_and(|ms| !(1..=most_ms).contains(&ms));
+    is_wrong.then(|| FieldError {
+        field: "expires_in_ms".into(),
+        problem: format!("is not between 1 and {most_ms}").into(),
+        fix: "give milliseconds within that, or leave it out for the exchange's own time".into(),
+    })
 }

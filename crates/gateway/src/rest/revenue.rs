@@ -3,7 +3,7 @@
 use super::calls::{CallView, visible};
 use crate::access::{Principal, Role};
 use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part};
+use crate::request::{self, Body, Part, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
@@ -75,6 +75,8 @@ pub(crate) struct RevenueReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
 }
+
+impl RequestBody for RevenueReport {}
 
 /// Report the revenue from a call that was bought for a share of it, once, and answer with the call.
 ///

@@ -3,17 +3,24 @@
 use super::Listed;
 use crate::access::Principal;
 use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part, Query};
+use crate::request::{self, Body, Part, Query, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
 use exchange::effect::Command;
 use exchange::id::AccountId;
 use exchange::phone_number::PhoneNumber;
+use exchange::refused::FieldError;
 use exchange::tracking_number::TrackingNumber;
 use infra::store::TrackingNumberFilter;
 use serde::Deserialize;
 use utoipa::IntoParams;
+
+impl RequestBody for TrackingNumber {
+    fn problems(&self) -> Vec<FieldError> {
+        self.problems()
+    }
+}
 
 /// List a number, or change it. Sending the same again changes nothing.
 #[utoipa::path(put, path = "/v1/tracking-numbers/{number}", tag = "tracking numbers",

@@ -3,14 +3,21 @@
 use super::Listed;
 use crate::access::Principal;
 use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part, Query};
+use crate::request::{self, Fields, Part, Query, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
 use exchange::effect::Command;
+use exchange::refused::FieldError;
 use exchange::trading_rules::{Scope, ScopedRules};
 use serde::Deserialize;
 use utoipa::IntoParams;
+
+impl RequestBody for ScopedRules {
+    fn problems(&self) -> Vec<FieldError> {
+        self.problems()
+    }
+}
 
 /// Set the rules of one scope in place of those it had. What a scope leaves out is as the next wider one has it: number, seller,
 /// vertical, house. `scope` may be left out of the body. Sending the same again changes nothing.
@@ -22,7 +29,7 @@ pub(crate) async fn put(
     State(gateway): State<Gateway>,
     principal: Principal,
     Part(scope): Part<Scope>,
-    Body(mut fields): Body<serde_json::Map<String, serde_json::Value>>,
+    Fields(mut fields): Fields,
 ) -> Result<Json<ScopedRules>, Problem> {
     let in_path = serde_json::to_value(&scope).map_err(|error| Problem::internal(&error))?;
     fields.entry("scope").or_insert(in_path);

@@ -16,4 +16,5 @@ mod disputes;
 mod api_keys;
 mod audit_entries;
 mod problems;
+mod every_reason;
 mod observation;

@@ -99,11 +99,12 @@ async fn a_ping_that_cannot_be_read_names_the_field() {
         ("number", json!("five")),
         ("caller", json!("anonymous")),
         ("state", json!("New York")),
+        ("state", json!("XX")),
         ("zip", json!("1001")),
         ("language", json!("Spanish")),
         ("attestation", json!("D")),
         ("expires_in_ms", json!(0)),
-        ("expires_in_ms", json!(3_600_001)),
+        ("expires_in_ms", json!(120_001)),
         ("tags", Value::Object(many)),
         ("tags", json!({ "Campaign": "x" })),
         ("tags", json!({ "campaign": "" })),
@@ -117,4 +118,29 @@ async fn a_ping_that_cannot_be_read_names_the_field() {
         let problem = house.ask(Who::Seller, "POST", "/v1/pings", ping).await.expect(422);
         assert_eq!(problem.fields(), [field], "{}", problem.text);
     }
+}
+
+#[tokio::test]
+async fn a_ping_that_cannot_be_taken_is_told_every_reason() {
+    let house = with_a_bid(&HttpConfig::default()).await;
+    let mut wrong = ping();
+    wrong["state"] = json!("XX");
+    wrong["expires_in_ms"] = json!(3_600_000);
+    wrong["tags"] = json!({ "Campaign": "x", "ok": "x", "No Word": "x" });
+    let problem = house.ask(Who::Seller, "POST", "/v1/pings", wrong.clone()).await.expect(422);
+    assert_eq!(problem.fields(), ["tags", "tags", "state", "expires_in_ms"], "{}", problem.text);
+    assert_eq!(problem.json["errors"][3]["problem"], "is not between 1 and 120000", "the true maximum");
+
+    wrong["zip"] = json!(33_101);
+    wrong["number"] = Value::Null;
+    let problem = house.ask(Who::Seller, "POST", "/v1/pings", wrong).await.expect(422);
+    assert_eq!(problem.fields(), ["number", "zip"], "without a number nothing else can be asked");
+
+    let mut longest = ping();
+    longest["expires_in_ms"] = json!(120_000);
+    let answer = house.ask(Who::Seller, "POST", "/v1/pings", longest).await.expect(200).json;
+    let received =
+        house.get(Who::Seller, "/v1/calls").await.expect(200).json["items"][0]["received_at"].as_i64();
+    let held_us = answer["expires_at"].as_i64().zip(received).map(|(expires, received)| expires - received);
+    assert_eq!(held_us, Some(120_000_000));
 }

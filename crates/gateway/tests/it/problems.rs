@@ -69,11 +69,30 @@ async fn paths_and_queries_name_what_is_wrong() {
         ("/v1/calls?state=received", "state"),
         ("/v1/calls?outcome=happy", "outcome"),
         ("/v1/events?after=x", "after"),
+        ("/v1/calls?from=2020", "from"),
+        ("/v1/calls?to=yesterday", "to"),
+        ("/v1/totals?from=1782864000", "from"),
     ];
     for (path, field) in cases {
         let problem = house.get(Who::Admin, path).await;
         check(&problem, 400, "malformed-request");
         assert_eq!(problem.fields(), [field], "{path}: {}", problem.text);
+    }
+}
+
+#[tokio::test]
+async fn a_query_is_told_everything_that_is_wrong_with_it() {
+    let house = House::open();
+    let path = "/v1/calls?from=2020&limit=many&outcome=convertd&colour=red";
+    let problem = house.get(Who::Admin, path).await.expect(400);
+    assert_eq!(problem.fields(), ["from", "limit", "outcome", "colour"], "{}", problem.text);
+    let said = |index: usize, name: &str| {
+        problem.json["errors"][index][name].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(said(2, "fix"), "send converted");
+    assert!(said(0, "fix").contains("2026-07-01T00:00:00Z"), "{}", problem.text);
+    for moment in ["2026-07-01T00:00:00Z", "2026-07-01T00:00:00-04:00", "1782864000000000"] {
+        house.get(Who::Admin, &format!("/v1/calls?from={moment}&to={moment}")).await.expect(200);
     }
 }
 

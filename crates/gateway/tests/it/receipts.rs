@@ -139,7 +139,7 @@ async fn receipts_are_listed_by_the_filters_of_calls() {
         (Who::Admin, String::new(), 1),
         (Who::Analyst, format!("?buyer={OTHER_BUYER}&seller={SELLER}&vertical=roofing"), 1),
         (Who::Admin, format!("?buyer={BUYER}"), 0),
-        (Who::Admin, "?to=1".to_owned(), 0),
+        (Who::Admin, "?to=1577836800000000".to_owned(), 0),
         (Who::Admin, "?outcome=converted".to_owned(), 0),
         (Who::OtherBuyer, String::new(), 1),
         (Who::Buyer, String::new(), 1),

@@ -90,6 +90,64 @@ async fn rejects_have_ringbas_numbers_and_our_reasons() {
 }
 
 #[tokio::test]
+async fn what_is_left_out_is_named_in_the_answer() {
+    let (house, rtb_id) = with_an_endpoint(&HttpConfig::default()).await;
+    let path = format!("/v1/production/{rtb_id}");
+    let fields = |answer: &Answer| -> Vec<String> {
+        let ignored = answer.json["ignored"].as_array().cloned().unwrap_or_default();
+        ignored.iter().map(|one| format!("{} {}", one["field"], one["problem"]).replace('"', "")).collect()
+    };
+    let reject =
+        get(&house, &format!("{path}.json?CID=13055550142&State=Nowhere&zip=1&age=67")).await.expect(200);
+    assert_eq!(reject.json["rejectDetail"], "state");
+    assert_eq!(fields(&reject), ["State is not a state", "zip is not a ZIP code"]);
+
+    let won = get(&house, &format!("{path}.json?CID=12125550142&State=NY&age=67&expireInSeconds=600"))
+        .await
+        .expect(200);
+    assert_eq!(fields(&won), ["expireInSeconds is not between 1 and 120"]);
+    assert!(
+        won.json["expireInSeconds"].as_i64().is_some_and(|seconds| (1..=30).contains(&seconds)),
+        "{}",
+        won.text
+    );
+
+    let longer = get(&house, &format!("{path}.json?CID=12125550143&State=NY&age=67&expireInSeconds=90"))
+        .await
+        .expect(200);
+    assert_eq!((fields(&longer).len(), &longer.json["ignored"]), (0, &Value::Null));
+    assert!(
+        longer.json["expireInSeconds"].as_i64().is_some_and(|seconds| (31..=90).contains(&seconds)),
+        "{}",
+        longer.text
+    );
+
+    let in_xml = get(&house, &format!("{path}.xml?CID=12125550144&State=XX&age=67")).await.expect(200);
+    assert!(in_xml.text.contains("<ignored><item><field>State</field>"), "{}", in_xml.text);
+}
+
+#[tokio::test]
+async fn problems_come_in_the_format_that_was_asked_for() {
+    let (house, rtb_id) = with_an_endpoint(&HttpConfig::default()).await;
+    for (suffix, content_type, begins) in [
+        (
+            "xml",
+            "application/problem+xml",
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<problem xmlns=\"urn:ietf:rfc:7807\"><",
+        ),
+        ("json", "application/problem+json", "{\"type\":\"urn:dce:problem:unsupported-media-type\""),
+    ] {
+        let path = format!("/v1/production/{rtb_id}.{suffix}");
+        let problem = post(&house, &path, "text/plain", "CID=1").await.expect(415);
+        assert_eq!(problem.header("content-type"), content_type);
+        assert!(problem.text.starts_with(begins), "{}", problem.text);
+        assert!(problem.text.contains("urn:dce:problem:unsupported-media-type"), "{}", problem.text);
+        assert!(!problem.header("x-request-id").is_empty());
+        post(&house, &path, "application/json", "x".repeat(16 * 1024 + 1)).await.expect(413);
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_ping_is_not_shadowed_nor_borne() {
     let (house, rtb_id) = with_an_endpoint(&HttpConfig::default()).await;
     let unknown = "0".repeat(32);

@@ -1,5 +1,9 @@
 //! What a partner is answered: Ringba's names and numbers, with our reasons beside them.
 
+use super::fields::Ignored;
+use crate::problem::Problem;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
 use exchange::auction::matching::Refusal;
 use exchange::id::CallId;
 use exchange::ledger::money::{MICROS_PER_UNIT, Micros};
@@ -162,6 +166,15 @@ impl Answer {
         Self(fields)
     }
 
+    /// Names the fields that were left out, if there are any.
+    #[must_use]
+    pub(super) fn with_ignored(mut self, ignored: &[Ignored]) -> Self {
+        if !ignored.is_empty() {
+            self.0["ignored"] = json!(ignored);
+        }
+        self
+    }
+
     /// In XML the root is `bidResponse`, and a list's elements are called `item`.
     pub(super) fn render(&self, format: Format) -> String {
         match format {
@@ -173,6 +186,25 @@ impl Answer {
             }
         }
     }
+}
+
+/// A problem in the format that was asked for: in XML it is `application/problem+xml` (RFC 7807, appendix A), with the request's id
+/// in its header alone.
+pub(super) fn problem(problem: Problem, format: Format) -> Response {
+    if format == Format::Json {
+        return problem.into_response();
+    }
+    let mut xml =
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<problem xmlns=\"urn:ietf:rfc:7807\">".to_owned();
+    if let Value::Object(members) = problem.members() {
+        write_fields(&mut xml, &members);
+    }
+    xml.push_str("</problem>");
+    // The rest of the response, such as Retry-After, is as in JSON.
+    let (mut head, _) = problem.render(None).into_parts();
+    head.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+xml"));
+    head.headers.remove(header::CONTENT_LENGTH);
+    (head, xml).into_response()
 }
 
 /// In units of the currency. The digits are those of the exact amount: below 9 billion a float holds all six decimals.

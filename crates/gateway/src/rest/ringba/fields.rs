@@ -1,10 +1,11 @@
 //! What a partner sends: fields with names of its own, in a query, a form, a JSON object or flat XML. What cannot be used is left
-//! out, as partners expect; a body that cannot be read at all is a problem.
+//! out, as partners expect, and named in the answer; a body that cannot be read at all is a problem.
 
 use crate::problem::{Kind, Problem};
-use crate::rest::pings::{TAGS_MAX, is_tag};
+use crate::rest::pings::{STATE_FIX, TAGS_MAX, is_tag};
 use exchange::call::Stated;
 use exchange::place::{Language, State, Zip};
+use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -18,8 +19,26 @@ pub(super) struct Fields {
     pub(super) caller: Option<String>,
     /// What is said of the consumer.
     pub(super) stated: Stated,
+    /// How long the bid is to be held, in seconds.
+    pub(super) expire_in_s: Option<u64>,
+    /// What was left out, and why.
+    pub(super) ignored: Vec<Ignored>,
     seen: usize,
 }
+
+/// A field that was left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Ignored {
+    /// As the partner wrote it.
+    pub(super) field: String,
+    pub(super) problem: String,
+    pub(super) fix: String,
+}
+
+/// The most fields that an answer names as left out.
+const IGNORED_MAX: usize = 16;
+/// The longest part of a field's name that is shown again.
+const NAME_SHOWN_MAX: usize = 60;
 
 impl Fields {
     /// Adds a query or a form: `application/x-www-form-urlencoded`.
@@ -55,7 +74,11 @@ impl Fields {
             let text = match value {
                 Value::String(text) => Cow::Borrowed(text.as_str()),
                 Value::Number(_) | Value::Bool(_) => Cow::Owned(value.to_string()),
-                Value::Null | Value::Array(_) | Value::Object(_) => continue,
+                Value::Null => continue,
+                Value::Array(_) | Value::Object(_) => {
+                    self.ignore(name, "is a list or an object", "send a text");
+                    continue;
+                }
             };
             self.add(name, &text);
         }
@@ -74,29 +97,67 @@ impl Fields {
 
     fn add(&mut self, name: &str, value: &str) {
         self.seen += 1;
-        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        let (sent, value) = (name.trim(), value.trim());
         if self.seen > FIELDS_MAX || value.is_empty() {
             return;
         }
+        let name = sent.to_ascii_lowercase();
         let stated = &mut self.stated;
-        match name.as_str() {
-            "cid" | "callerid" | "caller_id" => self.caller = Some(value.to_owned()),
-            "state" => stated.state = State::try_from(value.to_ascii_uppercase()).ok(),
+        let unusable = match name.as_str() {
+            "cid" | "callerid" | "caller_id" => {
+                self.caller = Some(value.to_owned());
+                None
+            }
+            "state" => {
+                let state = State::try_from(value.to_ascii_uppercase()).ok();
+                stated.state = state.filter(|state| state.is_known());
+                stated.state.is_none().then_some(("is not a state", STATE_FIX))
+            }
             "zip" | "zipcode" | "zip_code" => {
-                let five = value.split('-').next().unwrap_or_default();
-                stated.zip = Zip::try_from(five.to_owned()).ok();
+                stated.zip = zip(value);
+                stated.zip.is_none().then_some(("is not a ZIP code", "send five digits such as 33101"))
             }
-            "language" => stated.language = Language::try_from(value.to_ascii_lowercase()).ok(),
+            "language" => {
+                stated.language = Language::try_from(value.to_ascii_lowercase()).ok();
+                stated.language.is_none().then_some(("is not a language", "send two letters such as es"))
+            }
+            "expireinseconds" => {
+                self.expire_in_s = value.parse().ok();
+                self.expire_in_s.is_none().then_some(("is not a whole number", "send seconds such as 30"))
+            }
             // They are about what Ringba does with the number, and how it answers.
-            "exposecallerid" | "sipok" => {}
-            _ if is_tag(&name, value)
-                && (stated.tags.len() < TAGS_MAX || stated.tags.contains_key(&name)) =>
-            {
-                stated.tags.insert(name, value.to_owned());
+            "exposecallerid" | "sipok" => None,
+            _ if !is_tag(&name, value) => Some((
+                "is no tag",
+                "name it with 1 to 64 of a-z, 0-9 and _, and give it a value of 1 to 256 bytes",
+            )),
+            _ if stated.tags.len() >= TAGS_MAX && !stated.tags.contains_key(&name) => {
+                Some(("is one tag too many", "send the 32 that bids ask for"))
             }
-            _ => {}
+            _ => {
+                stated.tags.insert(name, value.to_owned());
+                None
+            }
+        };
+        if let Some((problem, fix)) = unusable {
+            self.ignore(sent, problem, fix);
         }
     }
+
+    /// Notes that a field is left out.
+    pub(super) fn ignore(&mut self, name: &str, problem: impl Into<String>, fix: impl Into<String>) {
+        if self.ignored.len() < IGNORED_MAX {
+            let field = name.chars().filter(|letter| !letter.is_control()).take(NAME_SHOWN_MAX).collect();
+            self.ignored.push(Ignored { field, problem: problem.into(), fix: fix.into() });
+        }
+    }
+}
+
+/// Five digits, or nine as `12345-6789`, of which the first five count.
+fn zip(text: &str) -> Option<Zip> {
+    let (five, four) = text.split_once('-').map_or((text, None), |(five, four)| (five, Some(four)));
+    let is_plus_four = |four: &str| four.len() == 4 && four.bytes().all(|byte| byte.is_ascii_digit());
+    Zip::try_from(five.to_owned()).ok().filter(|_| four.is_none_or(is_plus_four))
 }
 
 /// The elements within the one element of a document, if there is nothing but texts in them.
@@ -228,10 +289,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_is_named() {
+        let mut fields = Fields::default();
+        fields.add_form(b"CID=1&State=XX&Zip=331&zipcode=33101-12&Language=english&expireInSeconds=soon&no-word=x&sipOk=1&a=b&State=fl");
+        let ignored: Vec<&str> = fields.ignored.iter().map(|ignored| ignored.field.as_str()).collect();
+        assert_eq!(ignored, ["State", "Zip", "zipcode", "Language", "expireInSeconds", "no-word"]);
+        assert_eq!(
+            fields.stated.state.map(|state| state.to_string()).as_deref(),
+            Some("FL"),
+            "the last one counts"
+        );
+        assert_eq!((fields.stated.zip, fields.expire_in_s), (None, None));
+    }
+
+    #[test]
     fn no_more_than_so_many_tags_are_kept() {
         let many: Vec<String> = (0..200).map(|tag| format!("tag_{tag}=x")).collect();
         let mut fields = Fields::default();
         fields.add_form(many.join("&").as_bytes());
         assert_eq!(fields.stated.tags.len(), TAGS_MAX);
+        assert_eq!(fields.ignored.len(), IGNORED_MAX);
     }
 }

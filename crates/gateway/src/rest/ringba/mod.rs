@@ -68,10 +68,31 @@ async fn ping(
         Err(NotAdmitted::TooOften) => {
             return Ok(respond(StatusCode::OK, format, &Answer::rejected(None, Reject::too_often())));
         }
-        Err(NotAdmitted::Failed(problem)) => return Err(problem),
+        Err(NotAdmitted::Failed(problem)) => return Ok(answer::problem(problem, format)),
     };
-    let fields = read_fields(request).await?;
-    Ok(respond(StatusCode::OK, format, &ask(gateway, endpoint, fields).await?))
+    Ok(match answered(gateway, endpoint, request).await {
+        Ok(answer) => respond(StatusCode::OK, format, &answer),
+        Err(problem) => answer::problem(problem, format),
+    })
+}
+
+async fn answered(gateway: &Gateway, endpoint: PingEndpoint, request: Request) -> Result<Answer, Problem> {
+    let mut fields = read_fields(request).await?;
+    let expires_in_ms = expiry(gateway, &mut fields);
+    let ignored = std::mem::take(&mut fields.ignored);
+    Ok(ask(gateway, endpoint, fields, expires_in_ms).await?.with_ignored(&ignored))
+}
+
+/// How long the bid is to be held, in milliseconds; the exchange's own time where that is longer than may be.
+fn expiry(gateway: &Gateway, fields: &mut Fields) -> Option<u64> {
+    let expire_in_s = fields.expire_in_s?;
+    let most_s = gateway.engine().reservation_ms_max() / 1_000;
+    if !(1..=most_s).contains(&expire_in_s) {
+        let problem = format!("is not between 1 and {most_s}");
+        fields.ignore("expireInSeconds", problem, "send seconds within that, or leave it out");
+        return None;
+    }
+    Some(expire_in_s * 1_000)
 }
 
 fn secret_and_format(env: &str, file: &str) -> Option<(PingSecret, Format)> {
@@ -87,7 +108,12 @@ fn secret_and_format(env: &str, file: &str) -> Option<(PingSecret, Format)> {
 }
 
 /// Asks the engine. A caller's number that cannot be read is not taken for a missing one.
-async fn ask(gateway: &Gateway, endpoint: PingEndpoint, fields: Fields) -> Result<Answer, Problem> {
+async fn ask(
+    gateway: &Gateway,
+    endpoint: PingEndpoint,
+    fields: Fields,
+    expires_in_ms: Option<u64>,
+) -> Result<Answer, Problem> {
     let caller = fields.caller.as_deref().map(CallerId::from_user_part);
     let caller = match caller {
         None => return Ok(Answer::rejected(None, Reject::caller_missing())),
@@ -97,7 +123,7 @@ async fn ask(gateway: &Gateway, endpoint: PingEndpoint, fields: Fields) -> Resul
         Some(caller) => caller,
     };
     let (role, number) = (endpoint.acts_for(), endpoint.number);
-    let (id, answer) = pings::send(gateway, role, number, caller, fields.stated, None).await?;
+    let (id, answer) = pings::send(gateway, role, number, caller, fields.stated, expires_in_ms).await?;
     Ok(match answer {
         PingAnswer::Reserved(reservation) => {
             let sip_uri = pings::sip_uri(gateway, reservation.number);

@@ -1,4 +1,14 @@
-//! Reading requests: JSON bodies, query strings and path parts. Each error names the field, the problem and the fix.
+//! Reading requests: JSON bodies, query strings and path parts. Each error names the field, the problem and the fix, and a body or
+//! a query is told all of its errors at once.
+
+mod path;
+mod shape;
+mod wording;
+mod faults;
+mod query;
+
+pub(crate) use faults::RequestBody;
+pub(crate) use query::{Moment, Query};
 
 use crate::problem::{Kind, Problem};
 use axum::body::Bytes;
@@ -9,56 +19,85 @@ use axum::http::{HeaderMap, StatusCode, header};
 use exchange::ledger::money::Micros;
 use infra::store::{MAX_PAGE, Page};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::str::FromStr;
+use wording::{Said, said};
 
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
 
-impl<T: DeserializeOwned + Serialize, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: RequestBody, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            return Err(Problem::new(
-                Kind::UnsupportedMediaType,
-                "send JSON, with Content-Type: application/json",
-            ));
-        }
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
-        let mut reader = serde_json::Deserializer::from_slice(&bytes);
-        let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-            let at = error.path().to_string();
-            misread(&at, error.inner())
-        })?;
-        reader.end().map_err(|error| misread(".", &error))?;
+        let bytes = json_bytes(request, state).await?;
+        let value = match serde_json::from_slice::<T>(&bytes) {
+            Ok(value) => value,
+            Err(error) => return Err(every_fault::<T>(&bytes, &error)),
+        };
         if bytes.contains(&b'[') {
             let given = serde_json::from_slice(&bytes).map_err(|error| misread(".", &error))?;
-            check_lists(&given, &value)?;
+            check_lists(given, &value)?;
         }
         Ok(Self(value))
     }
 }
 
-/// Reads a value from the fields of a JSON object, after the handler has added its own.
-pub(crate) fn from_fields<T: DeserializeOwned + Serialize>(
-    fields: serde_json::Map<String, Value>,
-) -> Result<T, Problem> {
+/// The members of a JSON object, to which the handler has some to add before [`from_fields`] reads it.
+pub(crate) struct Fields(pub(crate) Map<String, Value>);
+
+impl<S: Send + Sync> FromRequest<S> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = json_bytes(request, state).await?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| misread(".", &error))
+    }
+}
+
+async fn json_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    if !is_json(request.headers()) {
+        let fix = "send JSON, with Content-Type: application/json";
+        return Err(Problem::new(Kind::UnsupportedMediaType, fix));
+    }
+    Bytes::from_request(request, state).await.map_err(unread)
+}
+
+/// Reads a value from the members of a JSON object.
+pub(crate) fn from_fields<T: RequestBody>(fields: Map<String, Value>) -> Result<T, Problem> {
     let given = Value::Object(fields);
-    let value = serde_path_to_error::deserialize(&given).map_err(|error| {
-        let at = error.path().to_string();
-        misread(&at, error.inner())
-    })?;
-    check_lists(&given, &value)?;
+    let value = faults::read(&given).map_err(|errors| Problem::fields(Kind::Invalid, errors))?;
+    check_lists(given, &value)?;
     Ok(value)
+}
+
+/// The members of a value that is written as an object.
+pub(crate) fn members(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(members)) => members,
+        _ => Map::new(),
+    }
+}
+
+/// Why a body could not be read: every reason, if it is JSON at all.
+fn every_fault<T: RequestBody>(bytes: &[u8], error: &serde_json::Error) -> Problem {
+    let Ok(given) = serde_json::from_slice(bytes) else { return misread(".", error) };
+    match faults::find::<T>(given) {
+        // A member that is there twice is there once in what was read just now.
+        errors if errors.is_empty() => misread(".", error),
+        errors => Problem::fields(Kind::Invalid, errors),
+    }
 }
 
 /// serde also reads a list where an object is due, field by field in the order they are written in the code. That order is no
 /// promise of the API's, so such a list is refused: it is one that was read as what is written as an object.
-fn check_lists(given: &Value, read: &impl Serialize) -> Result<(), Problem> {
+fn check_lists<T: RequestBody>(given: Value, read: &T) -> Result<(), Problem> {
     let read = serde_json::to_value(read).map_err(|error| Problem::internal(&error))?;
-    let Some(at) = list_for_object(given, &read, "") else { return Ok(()) };
+    let Some(at) = list_for_object(&given, &read, "") else { return Ok(()) };
+    let errors = faults::find::<T>(given);
+    if !errors.is_empty() {
+        return Err(Problem::fields(Kind::Invalid, errors));
+    }
     let field = if at.is_empty() { "body".to_owned() } else { at };
     Err(Problem::field(Kind::Invalid, field, "is a list", "send an object with named fields"))
 }
@@ -110,51 +149,23 @@ pub(crate) fn misread(at: &str, error: &serde_json::Error) -> Problem {
         return Problem::new(Kind::MalformedRequest, format!("the body is not JSON ({error}); correct it"));
     }
     let message = error.to_string();
-    // serde_json appends the place to what serde says.
-    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-    wrong_field(Kind::Invalid, at, message)
+    let (field, wording::Words { problem, fix }) = in_words(at, &message);
+    Problem::field(Kind::Invalid, field, problem, fix)
 }
 
-/// Turns serde's message about a field into a problem that names the field.
-fn wrong_field(kind: Kind, at: &str, message: &str) -> Problem {
-    let quoted = message.split('`').nth(1).unwrap_or_default();
-    let inner = |name: &str| match at {
-        "." | "" => name.to_owned(),
-        at if at == name || at.ends_with(&format!(".{name}")) => at.to_owned(),
-        at => format!("{at}.{name}"),
+/// Which field serde means by what it says at a place, and that in words.
+fn in_words(at: &str, message: &str) -> (String, wording::Words) {
+    let said = said(message);
+    let field = match (&said, at) {
+        (Said::Missing(name) | Said::Unknown { name, .. } | Said::Duplicate(name), at) => match at {
+            "." | "" => (*name).to_owned(),
+            at if at == *name || at.ends_with(&format!(".{name}")) => at.to_owned(),
+            at => format!("{at}.{name}"),
+        },
+        (_, "." | "") => "body".to_owned(),
+        (_, at) => at.to_owned(),
     };
-    if message.starts_with("missing field") {
-        return Problem::field(kind, inner(quoted), "is missing", "add it");
-    }
-    if message.starts_with("unknown field") {
-        let known = message.split_once(", ").map_or("leave it out", |(_, known)| known);
-        return Problem::field(kind, inner(quoted), "is unknown", known);
-    }
-    let field = if at == "." || at.is_empty() { "body" } else { at };
-    Problem::field(
-        kind,
-        field,
-        format!("cannot be read ({message})"),
-        "send a value as the API's description says",
-    )
-}
-
-/// A query string.
-pub(crate) struct Query<T>(pub(crate) T);
-
-impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let read = axum::extract::Query::<T>::try_from_uri(&parts.uri);
-        read.map(|axum::extract::Query(query)| Self(query)).map_err(|rejection| {
-            let text = rejection.body_text();
-            let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-            let at_end = text.find(": ").filter(|end| !text[..*end].contains(' '));
-            let (at, message) = at_end.map_or((".", text), |end| (&text[..end], &text[end + 2..]));
-            wrong_field(Kind::MalformedRequest, at, message)
-        })
-    }
+    (field, said.words(None))
 }
 
 /// The one variable part of a path: an id or a number.
@@ -171,12 +182,8 @@ where
             Problem::field(Kind::MalformedRequest, "path", "is not UTF-8", "encode it as UTF-8")
         })?;
         text.parse().map(Self).map_err(|error: T::Err| {
-            Problem::field(
-                Kind::MalformedRequest,
-                "path",
-                format!("cannot be read ({error})"),
-                "check the id in the path",
-            )
+            let wording::Words { problem, fix } = said(&error.to_string()).words(None);
+            Problem::field(Kind::MalformedRequest, "path", problem, fix)
         })
     }
 }
@@ -205,19 +212,13 @@ mod tests {
                 "unknown field `nmae`, expected `name` or `kind`",
                 "nmae",
                 "is unknown",
-                "expected `name` or `kind`",
+                "write name, or leave it out",
             ),
-            (
-                "limit",
-                "invalid digit found in string",
-                "limit",
-                "cannot be read (invalid digit found in string)",
-                "send a value as the API's description says",
-            ),
+            (".", "invalid type: null, expected a map", "body", "is null", "send an object"),
         ];
         for (at, message, field, problem, fix) in cases {
-            let expected = Problem::field(Kind::Invalid, field, problem, fix);
-            assert_eq!(wrong_field(Kind::Invalid, at, message), expected, "{message}");
+            let words = wording::Words { problem: problem.to_owned(), fix: fix.to_owned() };
+            assert_eq!(in_words(at, message), (field.to_owned(), words), "{message}");
         }
     }
 
