@@ -58,6 +58,10 @@ pub enum AuditAction {
     DealSet,
     /// A buyer reported its revenue from a call.
     RevenueReported,
+    /// A buyer disputed a call.
+    CallDisputed,
+    /// The house decided a dispute.
+    DisputeSettled,
     /// A buyer's payment was booked.
     DepositBooked,
     /// An API key, or a ping endpoint's, was made.
@@ -84,6 +88,8 @@ impl AuditAction {
             Self::TradingRulesSet => "trading_rules.set",
             Self::DealSet => "deal.set",
             Self::RevenueReported => "call.revenue_reported",
+            Self::CallDisputed => "call.disputed",
+            Self::DisputeSettled => "call.dispute_settled",
             Self::DepositBooked => "deposit.booked",
             Self::ApiKeyCreated => "api_key.created",
             Self::ApiKeyRevoked => "api_key.revoked",
@@ -132,6 +138,10 @@ impl AuditEntry {
             }
             Command::PutDeal { deal } => (AuditAction::DealSet, format!("deal/{}", deal.id)),
             Command::ReportRevenue { call, .. } => (AuditAction::RevenueReported, format!("call/{call}")),
+            Command::DisputeCall { charged, .. } => {
+                (AuditAction::CallDisputed, format!("call/{}", charged.call))
+            }
+            Command::SettleDispute { call, .. } => (AuditAction::DisputeSettled, format!("call/{call}")),
             Command::Deposit { account, .. } => (AuditAction::DepositBooked, format!("account/{account}")),
         };
         Self { at, actor, action, subject, detail: detail(command) }

@@ -12,6 +12,7 @@ use crate::call::{Call, CallState};
 use crate::call_flow;
 use crate::compliance::screening::{Screening, ScreeningFacts};
 use crate::compliance::verdict::Check;
+use crate::dispute::{self, Dispute};
 use crate::effect::{Command, Effect, Record};
 use crate::event::{Event, Fact, Subject};
 use crate::fraud::repeat_caller::RepeatCaller;
@@ -55,6 +56,8 @@ pub struct Book {
     pub(crate) repeat_caller: RepeatCaller,
     pub(crate) recent_calls: RecentCalls,
     pub(crate) awaiting_revenue: FastMap<CallId, Call>,
+    /// Open ones, and those of calls that may still be disputed.
+    pub(crate) disputes: FastMap<CallId, Dispute>,
     rules: RuleBook,
     rule_override: Option<RuleOverride>,
     deals_by_seller: FastMap<AccountId, Vec<Deal>>,
@@ -83,6 +86,7 @@ impl Book {
             pings: FastMap::default(),
             recent_calls: RecentCalls::default(),
             awaiting_revenue: snapshot.awaiting_revenue.into_iter().collect(),
+            disputes: snapshot.disputes.into_iter().collect(),
             rules: RuleBook::default(),
             rule_override: None,
             deals_by_seller: FastMap::default(),
@@ -165,17 +169,18 @@ impl Book {
         let area_code = call.caller.number().and_then(PhoneNumber::area_code);
         let listed = area_code.and_then(|code| self.screening.area_codes().get(code));
         let rules = self.rules(call);
+        let stated_state = call.stated.consumer_state();
         let signals = Signals {
             caller: &call.caller,
             attestation: call.stated.attestation,
-            stated_state: call.stated.state,
+            stated_state,
             states_of_area_code: listed.map(|listed| listed.states.as_slice()),
         };
         Some(CallFacts {
             vertical: &call.vertical,
             seller: call.seller,
             origin: call.origin,
-            state: call.stated.state.or_else(|| self.screening.area_codes().only_state_of(area_code?)),
+            state: stated_state.or_else(|| self.screening.area_codes().only_state_of(area_code?)),
             area_code,
             zip: call.stated.zip,
             language: call.stated.language.or(number.language),
@@ -213,7 +218,7 @@ impl Book {
         let facts = ScreeningFacts {
             caller: &call.caller,
             origin: call.origin,
-            stated_state: call.stated.state,
+            stated_state: call.stated.consumer_state(),
             seller_status: seller.map_or(AccountStatus::Closed, |seller| seller.status),
             seen_ms_ago: caller.and_then(|caller| self.repeat_caller.seen(caller, now)),
         };
@@ -363,6 +368,10 @@ impl Book {
             Command::ReportRevenue { call, buyer, revenue_micros, reference } => {
                 call_flow::report_revenue(self, call, buyer, revenue_micros, reference, now)
             }
+            Command::DisputeCall { charged, reason, note } => {
+                dispute::dispute(self, *charged, reason, note, now)
+            }
+            Command::SettleDispute { call, upheld } => dispute::settle(self, call, upheld, now),
             Command::Deposit { account, amount_micros, reference } => {
                 self.deposit(account, amount_micros, reference, now)
             }

@@ -52,6 +52,13 @@ pub struct Stated {
     pub tags: BTreeMap<String, String>,
 }
 
+impl Stated {
+    /// The consumer's state: as stated, else that of the ZIP code.
+    pub fn consumer_state(&self) -> Option<State> {
+        self.state.or_else(|| self.zip?.state())
+    }
+}
+
 /// A call to a known tracking number. Its commercial terms are those of the moment it arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -7,6 +7,7 @@ use crate::bid::caps::CapGroup;
 use crate::bid::live::{BidNotice, BidRequest, LiveAnswer};
 use crate::bid::{BidProfile, BidStatus, Destination};
 use crate::call::{Arrival, Call, EndedBy, FailureCause};
+use crate::dispute::{ChargedCall, Dispute, DisputeReason};
 use crate::event::Event;
 use crate::id::{AccountId, BidProfileId, CallId};
 use crate::ledger::money::Micros;
@@ -142,6 +143,23 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
+    /// A buyer disputes a converted call.
+    DisputeCall {
+        /// The call, as the store has it.
+        charged: Box<ChargedCall>,
+        /// What is wrong.
+        reason: DisputeReason,
+        /// In the buyer's own words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<String>,
+    },
+    /// The house decides a dispute.
+    SettleDispute {
+        /// The call.
+        call: CallId,
+        /// Whether the charge goes back.
+        upheld: bool,
+    },
     /// Books a buyer's payment. The same reference again changes nothing.
     Deposit {
         /// Whose balance.
@@ -184,6 +202,8 @@ pub enum Record {
     TradingRules(Box<ScopedRules>),
     /// A deal as it now is.
     Deal(Deal),
+    /// A dispute as it now is.
+    Dispute(Box<Dispute>),
     /// Money that moved.
     Transfer(Transfer),
     /// How the call was decided.

@@ -5,8 +5,10 @@
 use crate::account::AccountStatus;
 use crate::auction::clear::AuctionType;
 use crate::auction::receipt::Loss;
+use crate::bid::Price;
 use crate::bid::live::NoLiveBid;
 use crate::call::{EndedBy, FailureCause};
+use crate::dispute::DisputeReason;
 use crate::id::{AccountId, BidProfileId, CallId, CapGroupId, DealId};
 use crate::ledger::money::Micros;
 use crate::phone_number::PhoneNumber;
@@ -114,10 +116,15 @@ pub enum Fact {
         considered: u32,
         /// Bids in the route plan.
         ranked: u32,
-        /// The best bid, if any.
+        /// The bid that is rung first, if any.
         winner: Option<BidProfileId>,
-        /// What it is expected to bring, in micro-units.
+        /// What it pays: the price it cleared at.
+        price: Option<Price>,
+        /// What the call was expected to bring at the price it offered, in micro-units.
         expected_micros: Option<Micros>,
+        /// The ping that had won the call before it came.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reservation: Option<CallId>,
         /// Bids that wanted the call and did not win it.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         lost: Vec<Loss>,
@@ -184,6 +191,9 @@ pub enum Fact {
         /// Who or what ended it, once connected.
         #[serde(skip_serializing_if = "Option::is_none")]
         ended_by: Option<EndedBy>,
+        /// Whether it was long enough to convert, and is not charged because the same buyer was for the same caller before.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_duplicate: bool,
     },
     /// The call converted and was charged.
     CallConverted {
@@ -230,6 +240,32 @@ pub enum Fact {
         buyer: AccountId,
         /// What was given back, in micro-units.
         released_micros: Micros,
+    },
+    /// The buyer disputes the call it was charged for.
+    CallDisputed {
+        /// The bid.
+        bid: BidProfileId,
+        /// Who disputes.
+        buyer: AccountId,
+        /// Who earned.
+        seller: AccountId,
+        /// What is wrong.
+        reason: DisputeReason,
+        /// What the buyer was charged, in micro-units.
+        charge_micros: Micros,
+    },
+    /// The house decided the dispute.
+    CallDisputeSettled {
+        /// The bid.
+        bid: BidProfileId,
+        /// Who disputed.
+        buyer: AccountId,
+        /// Who earned.
+        seller: AccountId,
+        /// Whether the charge went back.
+        upheld: bool,
+        /// What went back to the buyer, in micro-units.
+        refunded_micros: Micros,
     },
     /// A bid profile was placed or changed.
     BidPlaced {
@@ -305,6 +341,8 @@ impl Event {
             Fact::CallConverted { .. } => "call.converted",
             Fact::CallRevenueReported { .. } => "call.revenue_reported",
             Fact::CallRevenueLapsed { .. } => "call.revenue_lapsed",
+            Fact::CallDisputed { .. } => "call.disputed",
+            Fact::CallDisputeSettled { .. } => "call.dispute_settled",
             Fact::BidPlaced { .. } | Fact::LiveBidPlaced { .. } => "bid.placed",
             Fact::AccountChanged { .. } => "account.changed",
             Fact::DepositBooked { .. } => "ledger.deposited",

@@ -6,6 +6,7 @@
 pub mod call_flow;
 pub mod call;
 pub mod ping;
+pub mod dispute;
 pub mod effect;
 pub mod event;
 pub mod audit;

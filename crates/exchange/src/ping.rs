@@ -65,6 +65,8 @@ pub enum PingRejection {
     },
     /// No bid at all is for this vertical.
     NoBidder,
+    /// Live bidders were asked, none of them had a bid, and no other bid is for this vertical.
+    NoLiveBid,
     /// There are bids, and none takes this call; what refused the one that came closest.
     NoMatch {
         /// The reason that comes last in the order of questions among those found.

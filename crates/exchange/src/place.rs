@@ -1,5 +1,7 @@
 //! Places: states, ZIP codes, and languages as short codes that copy like numbers; and how far ZIP codes are apart.
 
+mod zip_states;
+
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::fmt;

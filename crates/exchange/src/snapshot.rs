@@ -4,6 +4,7 @@ use crate::account::Account;
 use crate::bid::BidProfile;
 use crate::bid::caps::CapGroup;
 use crate::call::{Call, CallState};
+use crate::dispute::Dispute;
 use crate::effect::Record;
 use crate::id::{AccountId, BidProfileId, CallId, CapGroupId, DealId};
 use crate::ledger::money::Micros;
@@ -44,6 +45,8 @@ pub struct Snapshot {
     pub open_calls: BTreeMap<CallId, Call>,
     /// Calls that ended, and whose buyers may still report their revenue.
     pub awaiting_revenue: BTreeMap<CallId, Call>,
+    /// Disputes: those that are open, and those of calls that may still be disputed.
+    pub disputes: BTreeMap<CallId, Dispute>,
     /// Calls that were connected, of the last 31 days that the exchange ran.
     pub recent_calls: BTreeMap<CallId, RecentCall>,
     /// The last moment the exchange is known to have run.
@@ -91,6 +94,9 @@ impl Snapshot {
             }
             Record::Call(call) => {
                 self.open_calls.insert(call.id, (**call).clone());
+            }
+            Record::Dispute(dispute) => {
+                self.disputes.insert(dispute.charged.call, (**dispute).clone());
             }
             Record::Transfer(transfer) => {
                 if matches!(transfer.reason, TransferReason::Deposit { .. }) {

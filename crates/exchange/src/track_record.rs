@@ -35,13 +35,15 @@ pub const QUALITY_MAX: u16 = 1_000;
 pub const QUALITY_MIN: u16 = 100;
 
 /// What each rate counts for in the quality of a bid. Their sum is what they are divided by.
-const WEIGHT_ANSWERED: u32 = 40;
-const WEIGHT_CONVERTED: u32 = 40;
+const WEIGHT_ANSWERED: u32 = 35;
+const WEIGHT_CONVERTED: u32 = 35;
 const WEIGHT_STAYED: u32 = 20;
+const WEIGHT_UNDISPUTED: u32 = 10;
 
 /// What each rate counts for in the quality of a seller.
-const WEIGHT_SELLER_CONVERTED: u32 = 60;
-const WEIGHT_SELLER_NATURAL: u32 = 40;
+const WEIGHT_SELLER_CONVERTED: u32 = 50;
+const WEIGHT_SELLER_NATURAL: u32 = 35;
+const WEIGHT_SELLER_UNDISPUTED: u32 = 15;
 
 /// What came of the calls of one bid.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +71,9 @@ pub struct TrackRecord {
     /// Of those, the target hung up within the last 15 s before the buffer ended ("buzzer-beating").
     #[serde(skip_serializing_if = "is_nought")]
     pub early_hang_ups: u16,
+    /// Of the converted ones, disputed by the buyer and not upheld (yet).
+    #[serde(skip_serializing_if = "is_nought")]
+    pub disputed: u16,
     /// When calls rang out, oldest first; the last 16 since the last rest.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unanswered_at: Vec<Timestamp>,
@@ -174,6 +179,16 @@ impl TrackRecord {
         self.early_hang_ups = self.early_hang_ups.saturating_add(u16::from(ending.beats_the_buzzer()));
     }
 
+    /// Its buyer disputes a call.
+    pub fn disputed(&mut self) {
+        self.disputed = self.disputed.saturating_add(1);
+    }
+
+    /// Its buyer was right to.
+    pub fn dispute_upheld(&mut self) {
+        self.disputed = self.disputed.saturating_sub(1);
+    }
+
     /// Calls offered of which it is not known yet what comes of them; after a halving, about so many.
     pub fn under_way(&self) -> u32 {
         u32::from(self.offered).saturating_sub(u32::from(self.unanswered) + u32::from(self.ended))
@@ -199,14 +214,21 @@ impl TrackRecord {
 
     /// Its quality, 100 to 1,000, as auctions weigh prices with it:
     ///
-    /// `(40 answered / (answered + unanswered) + 40 converted / ended + 20 (ended - early_hang_ups) / ended) / 100`,
+    /// `(35 answered / (answered + unanswered) + 35 converted / ended + 20 (ended - early_hang_ups) / ended
+    /// + 10 (converted - disputed) / converted) / 100`,
     ///
     /// each rate smoothed as the module says, in thousandths, rounded down. 800 when nothing is known.
     pub fn quality(&self) -> u16 {
         let answered = smoothed(self.answered, u32::from(self.answered) + u32::from(self.unanswered));
         let converted = smoothed(self.converted, self.ended.into());
         let stayed = smoothed(self.ended.saturating_sub(self.early_hang_ups), self.ended.into());
-        weighted_mean(&[(WEIGHT_ANSWERED, answered), (WEIGHT_CONVERTED, converted), (WEIGHT_STAYED, stayed)])
+        let undisputed = smoothed(self.converted.saturating_sub(self.disputed), self.converted.into());
+        weighted_mean(&[
+            (WEIGHT_ANSWERED, answered),
+            (WEIGHT_CONVERTED, converted),
+            (WEIGHT_STAYED, stayed),
+            (WEIGHT_UNDISPUTED, undisputed),
+        ])
     }
 
     fn halve(&mut self) {
@@ -217,6 +239,7 @@ impl TrackRecord {
             &mut self.ended,
             &mut self.converted,
             &mut self.early_hang_ups,
+            &mut self.disputed,
         ] {
             *counter /= 2;
         }
@@ -237,6 +260,9 @@ pub struct SellerRecord {
     /// Of those, over within 5 s after the buffer ("duration gaming").
     #[serde(skip_serializing_if = "is_nought")]
     pub just_paid: u16,
+    /// Of the converted ones, disputed with success.
+    #[serde(skip_serializing_if = "is_nought")]
+    pub disputed: u16,
 }
 
 impl SellerRecord {
@@ -246,21 +272,31 @@ impl SellerRecord {
         self.converted += u16::from(ending.converted);
         self.just_paid += u16::from(ending.is_just_paid());
         if self.ended >= WINDOW_CALLS {
-            for counter in [&mut self.ended, &mut self.converted, &mut self.just_paid] {
+            for counter in [&mut self.ended, &mut self.converted, &mut self.just_paid, &mut self.disputed] {
                 *counter /= 2;
             }
         }
     }
 
+    /// A buyer was right to dispute a call.
+    pub fn dispute_upheld(&mut self) {
+        self.disputed = self.disputed.saturating_add(1);
+    }
+
     /// Its quality, 100 to 1,000, as bids ask for it in `min_seller_quality`:
     ///
-    /// `(60 converted / ended + 40 (ended - just_paid) / ended) / 100`,
+    /// `(50 converted / ended + 35 (ended - just_paid) / ended + 15 (converted - disputed) / converted) / 100`,
     ///
     /// each rate smoothed as the module says, in thousandths, rounded down. 800 when nothing is known.
     pub fn quality(&self) -> u16 {
         let converted = smoothed(self.converted, self.ended.into());
         let natural = smoothed(self.ended.saturating_sub(self.just_paid), self.ended.into());
-        weighted_mean(&[(WEIGHT_SELLER_CONVERTED, converted), (WEIGHT_SELLER_NATURAL, natural)])
+        let undisputed = smoothed(self.converted.saturating_sub(self.disputed), self.converted.into());
+        weighted_mean(&[
+            (WEIGHT_SELLER_CONVERTED, converted),
+            (WEIGHT_SELLER_NATURAL, natural),
+            (WEIGHT_SELLER_UNDISPUTED, undisputed),
+        ])
     }
 }
 
@@ -320,19 +356,21 @@ mod tests {
         let cases = [
             (0, 0, 0, 0, 800),
             (1, 0, 1, 0, 809),       // one good call moves it a little
-            (0, 1, 0, 0, 784),       // so does one bad call
-            (1, 0, 0, 1, 780),       // hung up early: one rate rises, two fall
+            (0, 1, 0, 0, 786),       // so does one bad call
+            (1, 0, 0, 1, 781),       // hung up early: one rate rises, two fall
             (100, 0, 100, 0, 966),   // all good
-            (1_000, 0, 500, 0, 799), // a usual bid that always answers
-            (500, 500, 250, 0, 604),
-            (1_000, 0, 500, 300, 740), // the same bid, beating the buzzer
-            (0, 1_000, 0, 0, 486),
-            (1_023, 0, 0, 1_023, 407),
+            (1_000, 0, 500, 0, 823), // a usual bid that always answers
+            (500, 500, 250, 0, 652),
+            (1_000, 0, 500, 300, 764), // the same bid, beating the buzzer
+            (0, 1_000, 0, 0, 525),
+            (1_023, 0, 0, 1_023, 436),
         ];
         for (answered, unanswered, converted, early, quality) in cases {
             let record = counted(answered, unanswered, converted, early);
             assert_eq!(record.quality(), quality, "{record:?}");
         }
+        let disputing = TrackRecord { disputed: 100, ..counted(1_000, 0, 500, 0) };
+        assert_eq!(disputing.quality(), 804, "the usual bid, disputing every fifth charge");
     }
 
     #[test]
@@ -446,7 +484,7 @@ mod tests {
         }
         assert!(honest.ended < WINDOW_CALLS);
         assert!(honest.quality() > 980, "{}", honest.quality());
-        assert!((600..620).contains(&gaming.quality()), "{}", gaming.quality());
+        assert!((645..660).contains(&gaming.quality()), "{}", gaming.quality());
     }
 
     #[test]

@@ -242,6 +242,8 @@ fn write_money(reader: &Reader, call: &Call, text: &mut String) -> Result<(), Fa
             TransferReason::Margin { .. } => "margin".to_owned(),
             TransferReason::RevenuePayout { .. } => "revenue payout".to_owned(),
             TransferReason::RevenueMargin { .. } => "revenue margin".to_owned(),
+            TransferReason::RefundPayout { .. } => "refund payout".to_owned(),
+            TransferReason::RefundMargin { .. } => "refund margin".to_owned(),
         };
         let (from, to) = (ledger(reader, transfer.from)?, ledger(reader, transfer.to)?);
         line(text, format_args!("    {what:<14} {:>10}  {from} -> {to}", transfer.amount_micros));

@@ -279,6 +279,8 @@ impl Moved {
             | TransferReason::Margin { .. }
             | TransferReason::RevenuePayout { .. }
             | TransferReason::RevenueMargin { .. } => self.charged += amount.0,
+            // Nobody disputes anything here.
+            TransferReason::RefundPayout { .. } | TransferReason::RefundMargin { .. } => {}
             // No call's.
             TransferReason::Deposit { .. } => {}
         }

@@ -15,7 +15,7 @@ pub enum AuctionType {
     #[default]
     FirstPrice,
     /// Whoever takes the call pays what it had to bid to beat the next in line: the runner-up plus the increment, at least the
-    /// floor, at most its own bid.
+    /// floor, at most its own bid. Where there is neither a runner-up nor a floor it pays its own bid.
     SecondPrice,
     /// Everyone who bids at least the floor pays the floor; priority decides who goes first.
     FixedPrice,
@@ -26,18 +26,23 @@ pub enum AuctionType {
 /// Second price is the generalised one (Edelman, Ostrovsky and Schwarz 2007): each entrant pays the least it could have bid and
 /// still have kept its place, `(runner-up's score + increment) / its own quality`. The runner-up is the next lower score of
 /// *another* buyer of the same tier (deals with a first look, or everyone else): nobody bids against itself, or against somebody
-/// it did not have to beat.
+/// it did not have to beat. With neither a runner-up nor a floor there is no second price, and a call is not given away: the
+/// entrant pays its own bid.
 pub fn cleared(entrant: &Entrant, all: &[Entrant], floor: Micros, rules: &TradingRules) -> Price {
     let own = entrant.offer.expected;
     let target = match rules.auction_type {
         AuctionType::FixedPrice if floor > Micros::ZERO => floor,
         AuctionType::FirstPrice | AuctionType::FixedPrice => own,
         AuctionType::SecondPrice => {
-            let needed = runner_up(entrant, all).map_or(Micros::ZERO, |runner_up| {
+            let needed = runner_up(entrant, all).map(|runner_up| {
                 let quality = entrant.offer.quality;
                 needed_to_score(runner_up.offer.score, rules.increment_micros, quality, rules)
             });
-            needed.max(floor)
+            match needed {
+                Some(needed) => needed.max(floor),
+                None if floor > Micros::ZERO => floor,
+                None => own,
+            }
         }
     };
     scaled(entrant.offer.price, own, target.min(own))

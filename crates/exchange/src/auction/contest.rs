@@ -116,8 +116,7 @@ pub fn hold(
     entrants.sort_unstable_by_key(Entrant::rank);
     let order = order(index, call, market, &entrants, again);
     let turn = turn(index, call, market, &entrants, &order);
-    let contest = conclude(index, call, market, &entrants, &order, considered, live, places);
-    let contest = if again == Again::No { contest } else { without_price_to_win(contest, again) };
+    let contest = conclude(index, call, market, &entrants, &order, again, considered, live, places);
     Contest { turn, ..contest }
 }
 
@@ -137,20 +136,6 @@ fn rivals(index: &BidIndex, call: &CallFacts, market: &Market, places: usize) ->
         }
         wanted *= 8;
     }
-}
-
-/// Where the target of the caller's last call went first whatever the others offered, no price would have won.
-fn without_price_to_win(mut contest: Contest, again: Again) -> Contest {
-    let goes_first = contest.plan.first().is_some_and(|winner| again == Again::First(winner.bid));
-    if goes_first {
-        contest.receipt.lost.iter_mut().for_each(|loss| loss.min_to_win_micros = None);
-        for (_, result) in &mut contest.notices {
-            if let BidResult::Lost { min_to_win_micros, .. } = result {
-                *min_to_win_micros = None;
-            }
-        }
-    }
-    contest
 }
 
 fn turn(
@@ -302,6 +287,7 @@ fn conclude(
     market: &Market,
     entrants: &[Entrant],
     order: &[usize],
+    again: Again,
     considered: Considered,
     live: Vec<LiveReceipt>,
     places: usize,
@@ -317,13 +303,14 @@ fn conclude(
         })
         .collect();
     let winner = placed.first().map(|(winner, _)| *winner);
+    let rule = winner.map_or(WinningRule::Score, |winner| winning_rule(winner, again, rules));
     let losers = order.iter().skip(1).map(|place| &entrants[*place]);
     let kept = losers.enumerate().filter(|(place, loser)| *place < LOSSES_MAX || loser.live.is_some());
     let mut lost: Vec<Loss> =
-        kept.filter_map(|(_, loser)| winner.map(|winner| loss(loser, winner, call))).collect();
+        kept.filter_map(|(_, loser)| winner.map(|winner| loss(loser, winner, rule, rules))).collect();
     lost.extend(live.iter().filter_map(|said| {
         let quality = index.slot(said.bid).map(|slot| market.usages.record(slot).quality());
-        refused_loss(said, winner, call, quality)
+        refused_loss(said, winner, rule, call, quality)
     }));
     let notices = notices(&live, placed.first().copied(), &lost);
     let plan = placed
@@ -375,29 +362,46 @@ fn ranked(entrant: &Entrant, price: Price, call: &CallFacts, market: &Market) ->
     }
 }
 
-/// Why an entrant lost, and what it would have taken. Where places do not go to the highest score, no price would have won for
-/// certain.
-fn loss(loser: &Entrant, winner: &Entrant, call: &CallFacts) -> Loss {
-    let beaten_by_deal = winner.has_first_look() && !loser.has_first_look();
-    let by_price = goes_by_price(&call.rules) && !beaten_by_deal;
-    Loss {
-        bid: loser.bid,
-        buyer: loser.buyer,
-        reason: if beaten_by_deal { LossReason::LostToDeal } else { LossReason::LostToHigherBid },
-        min_to_win_micros: by_price
-            .then(|| needed_to_score(winner.offer.score, Micros(1), loser.offer.quality, &call.rules)),
+/// What put the winner first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WinningRule {
+    /// Its deal goes before the open auction, and within that its score.
+    FirstLook,
+    /// Its score: a higher price would have had a better place.
+    Score,
+    /// Something other than its price.
+    Routing,
+}
+
+fn winning_rule(winner: &Entrant, again: Again, rules: &TradingRules) -> WinningRule {
+    let by_score = rules.algorithm == Algorithm::HighestBid && rules.auction_type != AuctionType::FixedPrice;
+    match again {
+        Again::First(bid) if bid == winner.bid => WinningRule::Routing,
+        _ if !by_score => WinningRule::Routing,
+        _ if winner.has_first_look() => WinningRule::FirstLook,
+        _ => WinningRule::Score,
     }
 }
 
-/// Whether a higher price gets a better place.
-fn goes_by_price(rules: &TradingRules) -> bool {
-    rules.algorithm == Algorithm::HighestBid && rules.auction_type != AuctionType::FixedPrice
+/// Why an entrant lost, and what it would have taken, where a price would have won for certain.
+fn loss(loser: &Entrant, winner: &Entrant, rule: WinningRule, rules: &TradingRules) -> Loss {
+    let beaten_by_deal = winner.has_first_look() && !loser.has_first_look();
+    let reason = match rule {
+        _ if beaten_by_deal => LossReason::LostToDeal,
+        WinningRule::FirstLook | WinningRule::Score => LossReason::LostToHigherBid,
+        WinningRule::Routing => LossReason::LostByRouting,
+    };
+    let by_price = reason == LossReason::LostToHigherBid;
+    let min_to_win_micros =
+        by_price.then(|| needed_to_score(winner.offer.score, Micros(1), loser.offer.quality, rules));
+    Loss { bid: loser.bid, buyer: loser.buyer, reason, min_to_win_micros }
 }
 
 /// The loss of a live bid that was refused.
 fn refused_loss(
     said: &LiveReceipt,
     winner: Option<&Entrant>,
+    rule: WinningRule,
     call: &CallFacts,
     quality: Option<u16>,
 ) -> Option<Loss> {
@@ -410,7 +414,7 @@ fn refused_loss(
     let to_beat = match winner {
         None => Some(Micros::ZERO),
         Some(winner) if winner.has_first_look() && !deal.is_some_and(|deal| deal.first_look) => None,
-        Some(winner) => goes_by_price(&call.rules)
+        Some(winner) => (rule != WinningRule::Routing)
             .then(|| needed_to_score(winner.offer.score, Micros(1), quality, &call.rules)),
     };
     let min_to_win_micros = floor.zip(to_beat).map(|(floor, to_beat)| floor.max(to_beat));

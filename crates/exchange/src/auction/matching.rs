@@ -31,7 +31,7 @@ pub struct CallFacts<'a> {
     pub seller: AccountId,
     /// How the consumer came to be on the line.
     pub origin: CallOrigin,
-    /// The consumer's state: as stated, else that of the area code.
+    /// The consumer's state: as stated, else that of the ZIP code, else that of the area code.
     pub state: Option<State>,
     /// The caller's area code.
     pub area_code: Option<u16>,

@@ -10,7 +10,7 @@ use crate::ledger::money::Micros;
 use crate::routing::{Algorithm, Estimate};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a call was decided. Written once, never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +31,17 @@ pub struct Receipt {
     /// How long the decision took, in nanoseconds. The core has no clock: the shell fills it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_in_ns: Option<u64>,
+}
+
+impl Receipt {
+    /// The buyers who had a bid in the auction: in its route plan, among the losers it names, or live.
+    pub fn buyers(&self) -> BTreeSet<AccountId> {
+        let Some(auction) = &self.auction else { return BTreeSet::new() };
+        let ranked = auction.ranking.iter().map(|ranked| ranked.buyer);
+        let lost = auction.lost.iter().map(|loss| loss.buyer);
+        let live = auction.live.iter().map(|live| live.buyer);
+        ranked.chain(lost).chain(live).collect()
+    }
 }
 
 /// What decided.

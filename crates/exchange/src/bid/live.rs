@@ -270,7 +270,11 @@ pub enum BidResult {
     },
 }
 
-/// Why a bid lost. The names follow OpenRTB's loss reasons (List 5.25 of OpenRTB 2.6): the number is given with each.
+/// Why a bid lost. The names follow OpenRTB's loss reasons (List 5.25 of OpenRTB 2.6), whose numbers are `below_floor` 100,
+/// `below_deal_floor` 101, `lost_to_higher_bid` 102, `lost_to_deal` 103 and `late` 2; the others are the exchange's own:
+/// `lost_by_routing`, another went first for something other than its price, such as priority, turn, chance, skill, distance, an
+/// estimate, or the caller's last target; `lost_to_reservation`, a ping had won the call before it came; `not_eligible`, money,
+/// caps or standing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -283,7 +287,11 @@ pub enum LossReason {
     LostToHigherBid,
     /// Lost to a bid for a private deal (103).
     LostToDeal,
-    /// It cannot take the call: money, caps or standing (a reason of the exchange's own).
+    /// Another went first for something other than its price.
+    LostByRouting,
+    /// A ping had won the call before it came.
+    LostToReservation,
+    /// It cannot take the call: money, caps or standing.
     NotEligible,
     /// The answer came after the deadline (2, time-out).
     Late,

@@ -5,7 +5,8 @@ use super::effects::Effects;
 use super::effects::count;
 use super::ending::{end, turn_away};
 use super::keep;
-use crate::auction::matching::{CallFacts, standing_refusal};
+use crate::auction::index::StandingBid;
+use crate::auction::matching::{CallFacts, Market, Refusal, WallClocks, standing_refusal};
 use crate::bid::live::{BidRequest, LiveAnswer, LiveSaid, NoLiveBid};
 use crate::book::Book;
 use crate::call::{Call, CallState, Outcome};
@@ -30,19 +31,12 @@ pub(super) fn auction(
 ) {
     let deals = book.deals(&call);
     let facts = book.facts(&call, &deals);
-    let rules = book.rules(&call);
-    let deadline_ms = rules.bidding_deadline_ms;
+    let deadline_ms = facts.map_or(0, |facts| facts.rules.bidding_deadline_ms);
     let requests = match &facts {
         Some(facts) if deadline_ms > 0 => bid_requests(book, &call, facts, out.now),
         _ => Vec::new(),
     };
-    out.tell(Fact::AuctionStarted {
-        vertical: call.vertical.clone(),
-        auction_type: rules.auction_type,
-        floor_micros: facts.map_or(Micros::ZERO, |facts| facts.floor),
-        asked: count(requests.len()),
-        deadline_ms: if requests.is_empty() { 0 } else { deadline_ms },
-    });
+    tell_start(book, &call, requests.len(), out);
     if requests.is_empty() {
         decide(book, call, screening, &[], reserve_ms, None, out);
         return;
@@ -57,6 +51,20 @@ pub(super) fn auction(
     book.calls.insert(call.id, call);
 }
 
+/// Tells that the auction begins, and how many live bidders are asked.
+pub(super) fn tell_start(book: &Book, call: &Call, asked: usize, out: &mut Effects) {
+    let deals = book.deals(call);
+    let facts = book.facts(call, &deals);
+    let rules = facts.map_or_else(|| book.rules(call), |facts| facts.rules);
+    out.tell(Fact::AuctionStarted {
+        vertical: call.vertical.clone(),
+        auction_type: rules.auction_type,
+        floor_micros: facts.map_or(Micros::ZERO, |facts| facts.floor),
+        asked: count(asked),
+        deadline_ms: if asked == 0 { 0 } else { rules.bidding_deadline_ms },
+    });
+}
+
 /// What each live bidder that wants the call, and could take it, is asked.
 fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> Vec<BidRequest> {
     let market = book.market(now);
@@ -66,12 +74,7 @@ fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> 
         let standing = book.bids.at(*slot);
         let profile = &standing.profile;
         let Some(bidder) = &profile.live else { continue };
-        let hold = profile.price.most(standing.max_call_s);
-        let floor_micros = facts.deal_of(profile.buyer).map_or(facts.floor, |deal| deal.floor_micros);
-        let takes = floor_micros <= profile.price.amount()
-            && profile.criteria.refusal(facts).is_none()
-            && standing_refusal(*slot, standing, hold, facts, &market, &clocks).is_none();
-        if !takes {
+        if live_refusal(*slot, standing, facts, &market, &clocks).is_some() {
             continue;
         }
         asked.push(BidRequest {
@@ -81,7 +84,7 @@ fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> 
             deadline_ms: bidder.timeout_ms.map_or(facts.rules.bidding_deadline_ms, |timeout_ms| {
                 timeout_ms.min(facts.rules.bidding_deadline_ms)
             }),
-            floor_micros,
+            floor_micros: facts.deal_of(profile.buyer).map_or(facts.floor, |deal| deal.floor_micros),
             most_micros: profile.price.amount(),
             currency: facts.currency,
             vertical: call.vertical.clone(),
@@ -99,6 +102,42 @@ fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> 
         }
     }
     asked
+}
+
+/// Why a live bidder is not asked: whatever it answered, the call would not be its.
+fn live_refusal(
+    slot: usize,
+    standing: &StandingBid,
+    facts: &CallFacts,
+    market: &Market,
+    clocks: &WallClocks,
+) -> Option<Refusal> {
+    let profile = &standing.profile;
+    if let Some(refusal) = profile.criteria.refusal(facts) {
+        return Some(refusal);
+    }
+    let most = profile.price.amount();
+    match facts.deal_of(profile.buyer) {
+        Some(deal) if most < deal.floor_micros => return Some(Refusal::BelowDealFloor),
+        None if most < facts.floor => return Some(Refusal::BelowFloor),
+        _ => {}
+    }
+    let hold = profile.price.most(standing.max_call_s);
+    standing_refusal(slot, standing, hold, facts, market, clocks)
+}
+
+/// Why the live bidders that were not asked were not.
+pub(super) fn not_asked(
+    book: &Book,
+    facts: &CallFacts,
+    answers: &[LiveAnswer],
+    now: Timestamp,
+) -> Vec<Refusal> {
+    let market = book.market(now);
+    let clocks = book.bids.clocks(now);
+    let live = book.bids.live(facts.vertical).iter().map(|slot| (*slot, book.bids.at(*slot)));
+    let not_asked = live.filter(|(_, standing)| answers.iter().all(|said| said.bid != standing.profile.id));
+    not_asked.filter_map(|(slot, standing)| live_refusal(slot, standing, facts, &market, &clocks)).collect()
 }
 
 /// A call whose live bidders are being asked.

@@ -1,19 +1,20 @@
 //! The decision: the auction is held, told, and acted on.
 
+use super::bidding::not_asked;
 use super::effects::{Effects, count};
 use super::ending::turn_away;
 use super::reservation::reserve;
 use super::ringing::ring_next;
 use crate::auction::contest::{Contest, hold};
 use crate::auction::matching::Refusal;
-use crate::auction::receipt::AuctionReceipt;
-use crate::bid::live::{BidNotice, LiveAnswer};
+use crate::auction::receipt::{AuctionReceipt, Loss};
+use crate::bid::live::{BidNotice, LiveAnswer, LossReason};
 use crate::book::Book;
 use crate::call::{Call, Outcome, Planned};
 use crate::compliance::verdict::Check;
 use crate::effect::{Action, EndReason};
 use crate::event::Fact;
-use crate::id::CallId;
+use crate::id::{BidProfileId, CallId};
 use crate::ping::PingRejection;
 
 /// Clears the auction and acts on it: ring the winner, or reserve it for the call that a ping announced. `sold` is what a
@@ -37,6 +38,9 @@ pub(super) fn decide(
         return;
     };
     let contest = hold(&book.bids, &facts, &book.market(out.now), answers, again, places);
+    // Only where nobody takes the call is it worth asking why others were not even asked.
+    let not_asked =
+        if contest.plan.is_empty() { not_asked(book, &facts, answers, out.now) } else { Vec::new() };
     let Contest { mut receipt, mut plan, notices, turn } = contest;
     for (bid, result) in notices {
         let bidder = book.bids.get(bid).and_then(|standing| standing.profile.live.clone());
@@ -46,6 +50,7 @@ pub(super) fn decide(
     }
     if let Some((reservation, planned)) = sold {
         receipt.reservation = Some(reservation);
+        receipt.lost = lost_to_reservation(&receipt, planned.bid);
         plan.retain(|other| other.bid != planned.bid);
         plan.insert(0, planned);
         plan.truncate(places);
@@ -54,12 +59,11 @@ pub(super) fn decide(
         book.usages.change_record(slot, |record| record.took_turn(turn));
     }
     tell_decision(&receipt, &plan, out);
-    let live_refused = receipt.live.iter().filter_map(|said| said.refused);
-    let closest = receipt.refused.keys().copied().chain(live_refused).max();
+    let rejection = rejection(&receipt, &not_asked);
     out.receipt(screening, Some(receipt));
 
     if plan.is_empty() {
-        no_bidder(call, closest, out);
+        turn_away(call, Outcome::NoBidder, rejection, EndReason::NoBidder, out);
     } else if let Some(reserve_ms) = reserve_ms {
         reserve(book, call, plan, reserve_ms, out);
     } else {
@@ -75,6 +79,8 @@ fn tell_decision(receipt: &AuctionReceipt, plan: &[Planned], out: &mut Effects) 
         considered: receipt.considered,
         ranked: count(receipt.ranking.len()),
         winner: winner.map(|planned| planned.bid),
+        price: winner.map(|planned| planned.price),
+        reservation: receipt.reservation,
         expected_micros: ranked.map(|ranked| ranked.expected_micros),
         lost: receipt.lost.clone(),
     });
@@ -82,7 +88,23 @@ fn tell_decision(receipt: &AuctionReceipt, plan: &[Planned], out: &mut Effects) 
     out.tell(Fact::RoutingDecision { algorithm: receipt.algorithm, plan });
 }
 
-pub(super) fn no_bidder(call: Call, closest: Option<Refusal>, out: &mut Effects) {
-    let rejection = closest.map_or(PingRejection::NoBidder, |closest| PingRejection::NoMatch { closest });
-    turn_away(call, Outcome::NoBidder, rejection, EndReason::NoBidder, out);
+/// Where a ping had won the call, all others lost to it, and no price would have won.
+fn lost_to_reservation(receipt: &AuctionReceipt, sold: BidProfileId) -> Vec<Loss> {
+    let best = receipt.ranking.iter().take(1).map(|ranked| (ranked.bid, ranked.buyer));
+    let rest = receipt.lost.iter().map(|loss| (loss.bid, loss.buyer));
+    let others = best.chain(rest).filter(|(bid, _)| *bid != sold);
+    let reason = LossReason::LostToReservation;
+    others.map(|(bid, buyer)| Loss { bid, buyer, reason, min_to_win_micros: None }).collect()
+}
+
+/// Why nobody takes a call that no bid is left for. Bids that are switched off say nothing of the call, so they count only where
+/// there are no others.
+fn rejection(receipt: &AuctionReceipt, not_asked: &[Refusal]) -> PingRejection {
+    let live = receipt.live.iter().filter_map(|said| said.refused);
+    let refused = receipt.refused.keys().chain(not_asked).copied().chain(live);
+    match refused.max_by_key(|refusal| (*refusal != Refusal::Paused, *refusal)) {
+        Some(closest) => PingRejection::NoMatch { closest },
+        None if receipt.live.is_empty() => PingRejection::NoBidder,
+        None => PingRejection::NoLiveBid,
+    }
 }

@@ -188,7 +188,8 @@ pub(super) fn end(mut call: Call, outcome: Outcome, out: &mut Effects) -> Call {
         | Outcome::Converted { connected_ms, ended_by, .. } => (Some(*connected_ms), Some(*ended_by)),
         _ => (None, None),
     };
-    out.tell(Fact::CallEnded { outcome: outcome.name(), connected_ms, ended_by });
+    let is_duplicate = matches!(outcome, Outcome::NotConverted { is_duplicate: true, .. });
+    out.tell(Fact::CallEnded { outcome: outcome.name(), connected_ms, ended_by, is_duplicate });
     call.state = CallState::Ended { outcome, ended_at: out.now };
     out.write(Record::Call(Box::new(call.clone())));
     call

@@ -1,16 +1,16 @@
 //! Pings: what they win is held until the call comes, or until it expires.
 
-use super::bidding::auction;
-use super::decision::{decide, no_bidder};
+use super::bidding::{auction, tell_start};
+use super::decision::decide;
 use super::effects::Effects;
-use super::ending::give_up;
+use super::ending::{give_up, turn_away};
 use super::ringing::take;
 use super::{keep, screen};
 use crate::auction::matching::Refusal;
 use crate::book::Book;
 use crate::call::{Attempt, Call, CallState, Outcome, Planned};
 use crate::compliance::verdict::Check;
-use crate::effect::{Action, Effect, Input, Record};
+use crate::effect::{Action, Effect, EndReason, Input, Record};
 use crate::event::Fact;
 use crate::id::CallId;
 use crate::ping::{PingAnswer, PingRejection, PingRequest, Reservation};
@@ -56,7 +56,8 @@ pub(super) fn reserve(book: &mut Book, call: Call, plan: Vec<Planned>, reserve_m
         Some((attempt, planned))
     });
     let Some((attempt, planned)) = taken else {
-        no_bidder(call, Some(Refusal::InsufficientFunds), out);
+        let rejection = PingRejection::NoMatch { closest: Refusal::InsufficientFunds };
+        turn_away(call, Outcome::NoBidder, rejection, EndReason::NoBidder, out);
         return;
     };
     let expires_at = out.now.plus_ms(reserve_ms);
@@ -143,5 +144,6 @@ pub(super) fn redeem(
     let mut of_ping = Effects::of(reserved, out.now);
     give_up(book, reserved_call, &attempt, Outcome::Redeemed { by: call.id }, None, &mut of_ping);
     out.decided.append(&mut of_ping.decided);
+    tell_start(book, &call, 0, out);
     decide(book, call, screening, &[], None, Some((reserved, planned)), out);
 }

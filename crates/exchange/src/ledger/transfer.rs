@@ -115,6 +115,16 @@ pub enum TransferReason {
         /// The call.
         call: CallId,
     },
+    /// The seller's part of the charge of a call that was disputed with success: payable to available.
+    RefundPayout {
+        /// The call.
+        call: CallId,
+    },
+    /// The house's part of it: margin to available.
+    RefundMargin {
+        /// The call.
+        call: CallId,
+    },
 }
 
 impl fmt::Display for TransferReason {
@@ -127,6 +137,8 @@ impl fmt::Display for TransferReason {
             Self::Margin { call } => write!(f, "margin:{call}"),
             Self::RevenuePayout { call } => write!(f, "revenue_payout:{call}"),
             Self::RevenueMargin { call } => write!(f, "revenue_margin:{call}"),
+            Self::RefundPayout { call } => write!(f, "refund_payout:{call}"),
+            Self::RefundMargin { call } => write!(f, "refund_margin:{call}"),
         }
     }
 }
@@ -153,6 +165,8 @@ impl std::str::FromStr for TransferReason {
             (Some("margin"), None) => Ok(Self::Margin { call: call()? }),
             (Some("revenue_payout"), None) => Ok(Self::RevenuePayout { call: call()? }),
             (Some("revenue_margin"), None) => Ok(Self::RevenueMargin { call: call()? }),
+            (Some("refund_payout"), None) => Ok(Self::RefundPayout { call: call()? }),
+            (Some("refund_margin"), None) => Ok(Self::RefundMargin { call: call()? }),
             _ => Err(error()),
         }
     }
@@ -168,7 +182,9 @@ impl TransferReason {
             | Self::Payout { call }
             | Self::Margin { call }
             | Self::RevenuePayout { call }
-            | Self::RevenueMargin { call } => Some(*call),
+            | Self::RevenueMargin { call }
+            | Self::RefundPayout { call }
+            | Self::RefundMargin { call } => Some(*call),
         }
     }
 }

@@ -1,8 +1,11 @@
-//! The algorithms, each with its formula and source.
+//! The algorithms. `docs/auctions-and-routing.md` has all formulas and sources on one page.
 
 use serde::{Deserialize, Serialize};
 
-/// How the route plan is made.
+/// How the route plan is made: `highest_bid`, the best score first; `priority_weight`, priority groups and chance by weight;
+/// `round_robin`, priority groups and turns; `percentage`, priority groups and shares by weight; `cost_quality`, price and quality, half
+/// and half; `skill`, most of the wanted skills; `nearest`, by distance; `predictive`, expected revenue with exploration. Formulas and
+/// sources: `docs/auctions-and-routing.md`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]

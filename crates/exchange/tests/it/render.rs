@@ -96,6 +96,7 @@ fn record(record: &Record, names: &Names) -> String {
             format!("rules {}", serde_json::to_string(&rules.auction_type).expect("it serialises"))
         }
         Record::Deal(deal) => format!("deal {}", deal.name),
+        Record::Dispute(dispute) => format!("dispute {}", dispute.stage.name()),
         Record::Receipt(receipt) => {
             let mut line = String::from("receipt");
             for check in &receipt.screening {
@@ -211,6 +212,8 @@ fn transfer(transfer: &Transfer, names: &Names) -> String {
         TransferReason::Margin { .. } => "margin".to_owned(),
         TransferReason::RevenuePayout { .. } => "revenue payout".to_owned(),
         TransferReason::RevenueMargin { .. } => "revenue margin".to_owned(),
+        TransferReason::RefundPayout { .. } => "refund payout".to_owned(),
+        TransferReason::RefundMargin { .. } => "refund margin".to_owned(),
     };
     let place = |account: &LedgerAccount| match account {
         LedgerAccount::Available(id) => format!("available of {}", names.of(id.0)),

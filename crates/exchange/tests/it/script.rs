@@ -21,6 +21,7 @@
 //! at 2.0 answered 1 attempt 1          | failed 1 attempt 1 busy | ring timeout 1 attempt 1
 //! at 9.5 caller hangs up 1             | target hangs up 1 | peer lost 1 | max duration 1 attempt 1 | shutdown 1
 //! at 9.5 recover 1 alive 8.0           (the exchange was last known to run at 8.0)
+//! at 60.0 acme disputes 1 spam         | uphold 1 | reject 1
 //! at 60.0 acme earned 200.00 from 1 [sale-7] | revenue closed 1
 //! at 9.5 restart alive 8.0             (a new book from what was recorded, and every open call recovered)
 //! at 1.0 deposit acme 25.00 ref-1      | pause A | resume A | suspend acme | activate acme
@@ -36,10 +37,11 @@ use exchange::bid::criteria::{TagRule, TagTest};
 use exchange::bid::live::{CallerDisclosure, LiveAnswer, LiveBidder, LiveSaid, LiveVia};
 use exchange::bid::{BidProfile, BidStatus, Caps, Conversion, Criteria, Destination, Price};
 use exchange::book::Book;
-use exchange::call::{Arrival, FailureCause, Stated};
+use exchange::call::{Arrival, Call, CallState, FailureCause, Stated};
 use exchange::call_flow;
 use exchange::compliance::screening::Screening;
-use exchange::effect::{Command, Effect, Input};
+use exchange::dispute::ChargedCall;
+use exchange::effect::{Command, Effect, Input, Record};
 use exchange::id::{AccountId, BidProfileId, CallId, CapGroupId, DealId};
 use exchange::ledger::money::{Currency, Micros};
 use exchange::phone_number::CallerId;
@@ -61,6 +63,8 @@ pub(crate) struct Script {
     book: Book,
     /// What was written so far: all that a restart leaves.
     recorded: Snapshot,
+    /// Calls that have ended, as a store would have them.
+    ended: BTreeMap<CallId, Call>,
     policy: Policy,
     screening: Arc<Screening>,
     clock: Timestamp,
@@ -101,6 +105,7 @@ impl Script {
         let mut script = Self {
             book: Book::restore(Snapshot::default(), policy.clone(), Arc::clone(&screening)),
             recorded: Snapshot::default(),
+            ended: BTreeMap::new(),
             policy,
             screening,
             clock: "2026-07-01T15:00:00Z".parse::<jiff::Timestamp>().expect("a time").into(),
@@ -353,6 +358,17 @@ impl Script {
                 };
                 self.command(command, now);
             }
+            [_, "disputes", call, reason] => {
+                let call = CallId(self.names.id(&format!("call {call}")));
+                let charged = self.ended.get(&call).and_then(ChargedCall::of).ok_or("not a charged call")?;
+                let charged = Box::new(charged);
+                let command = Command::DisputeCall { charged, reason: from_word(reason)?, note: None };
+                self.command(command, now);
+            }
+            [decision @ ("uphold" | "reject"), call] => {
+                let call = CallId(self.names.id(&format!("call {call}")));
+                self.command(Command::SettleDispute { call, upheld: decision == "uphold" }, now);
+            }
             ["revenue", "closed", call] => self.step(call, Input::RevenueWindowClosed, now),
             ["pause", bid] => self.bid_status(bid, BidStatus::Paused, now),
             ["resume", bid] => self.bid_status(bid, BidStatus::Active, now),
@@ -374,8 +390,12 @@ impl Script {
 
     fn record(&mut self, effects: &[Effect]) {
         for effect in effects {
-            if let Effect::Record(record) = effect {
-                self.recorded.apply(record);
+            let Effect::Record(record) = effect else { continue };
+            self.recorded.apply(record);
+            if let Record::Call(call) = record
+                && matches!(call.state, CallState::Ended { .. })
+            {
+                self.ended.insert(call.id, (**call).clone());
             }
         }
     }

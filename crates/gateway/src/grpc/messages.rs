@@ -140,6 +140,8 @@ fn loss_reason(reason: LossReason) -> proto::LossReason {
         LossReason::BelowDealFloor => proto::LossReason::BelowDealFloor,
         LossReason::LostToHigherBid => proto::LossReason::LostToHigherBid,
         LossReason::LostToDeal => proto::LossReason::LostToDeal,
+        LossReason::LostByRouting => proto::LossReason::LostByRouting,
+        LossReason::LostToReservation => proto::LossReason::LostToReservation,
         LossReason::NotEligible => proto::LossReason::NotEligible,
         LossReason::Late => proto::LossReason::Late,
     }

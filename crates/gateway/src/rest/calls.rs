@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// A call, without what the asking role may not see: sellers see no buyers and no prices, buyers see neither the seller
-/// nor its payout nor other buyers, analysts see callers' numbers masked.
+/// nor its payout nor other buyers nor, where it is not theirs, the caller's whole number, analysts see callers' numbers masked.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CallView {
     /// Its identity.
@@ -69,6 +69,9 @@ pub(crate) struct CallView {
     /// Milliseconds from answer to end.
     #[serde(skip_serializing_if = "Option::is_none")]
     connected_ms: Option<u64>,
+    /// Whether it was long enough to convert, and is not charged because the same buyer was for the same caller before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_duplicate: bool,
     /// What the buyer paid, in micro-units.
     #[serde(skip_serializing_if = "Option::is_none")]
     charge_micros: Option<Micros>,
@@ -244,6 +247,7 @@ impl CallView {
             ended_by: None,
             redeemed_by: None,
             connected_ms: None,
+            is_duplicate: false,
             charge_micros: None,
             payout_micros: None,
             margin_micros: None,
@@ -262,7 +266,8 @@ impl CallView {
         self.outcome = Some(outcome.name());
         match outcome {
             Outcome::ScreenedOut { rule } => self.screened_out_by = Some(rule),
-            Outcome::NotConverted { connected_ms, ended_by, .. } => {
+            Outcome::NotConverted { connected_ms, ended_by, is_duplicate, .. } => {
+                self.is_duplicate = is_duplicate;
                 self.connected_ms = Some(connected_ms);
                 self.ended_by = Some(ended_by);
             }
@@ -292,9 +297,14 @@ impl CallView {
     }
 }
 
-/// Of a ping, whose caller may never call, a buyer sees no more of the number than an analyst does.
+/// A buyer whose target is not, or was not, the caller's to talk to sees no more of the number than an analyst does: of a ping, whose
+/// caller may never call, and of a call that it was rung for in vain.
 fn caller(call: &Call, role: Role) -> String {
-    let is_masked = role == Role::Analyst || (call.is_ping && matches!(role, Role::Buyer(_)));
+    let is_masked = match role {
+        Role::Admin | Role::Seller(_) => false,
+        Role::Analyst => true,
+        Role::Buyer(own) => call.is_ping || taken(call).is_none_or(|attempt| attempt.buyer != own),
+    };
     match &call.caller {
         CallerId::Number(number) if is_masked => number.masked(),
         CallerId::Number(number) => number.to_string(),
@@ -446,13 +456,13 @@ pub(super) async fn visible(gateway: &Gateway, role: Role, id: CallId) -> Result
 /// How many calls there were, how they ended, and the money they moved.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Totals {
-    /// All of them.
+    /// All of them, and pings; a ping whose call came is counted once, as the call.
     offered: u64,
     /// Those still ringing or connected.
     open: u64,
     /// Those that ended, by outcome.
     ended: BTreeMap<String, u64>,
-    /// What buyers paid, in micro-units.
+    /// What buyers were charged when their calls ended or their revenue was reported, in micro-units: before refunds of disputes.
     charged_micros: Micros,
     /// What sellers earned, in micro-units.
     paid_micros: Micros,

@@ -1,8 +1,9 @@
 //! `/openapi.json` (OpenAPI 3.1) and `/docs`, a page that shows it. Both are made from the handlers themselves.
 
 use super::{
-    accounts, api_keys, audit_entries, balances, bid_profiles, calls, cap_groups, deals, events, health,
-    live_bids, ping_endpoints, pings, receipts, revenue, ringba, tracking_numbers, trading_rules, transfers,
+    accounts, api_keys, audit_entries, balances, bid_profiles, calls, cap_groups, deals, disputes, events,
+    health, live_bids, ping_endpoints, pings, receipts, revenue, ringba, tracking_numbers, trading_rules,
+    transfers,
 };
 use crate::access::Policy;
 use crate::problem::ProblemDetails;
@@ -64,6 +65,10 @@ use utoipa::{Modify, OpenApi};
         receipts::list,
         transfers::of_call,
         revenue::report,
+        disputes::open,
+        disputes::decide,
+        disputes::show,
+        disputes::list,
         calls::totals,
         events::list,
         audit_entries::list,
@@ -71,7 +76,7 @@ use utoipa::{Modify, OpenApi};
         api_keys::list,
         api_keys::revoke,
     ),
-    components(schemas(ProblemDetails, calls::OutcomeName)),
+    components(schemas(ProblemDetails, calls::OutcomeName, disputes::StageName)),
     security(("api_key" = [])),
     modifiers(&Everywhere),
 )]

@@ -8,6 +8,7 @@ mod bid_profiles;
 mod calls;
 mod cap_groups;
 mod deals;
+mod disputes;
 mod description;
 pub(crate) mod events;
 mod health;
@@ -76,6 +77,10 @@ fn routes() -> Vec<Route> {
         get("/v1/receipts", EVERYONE, receipts::list),
         get("/v1/calls/{id}/transfers", EVERYONE, transfers::of_call),
         post("/v1/calls/{id}/revenue", BIDDING, revenue::report),
+        post("/v1/calls/{id}/dispute", BIDDING, disputes::open),
+        put("/v1/calls/{id}/dispute", ADMIN, disputes::decide),
+        get("/v1/calls/{id}/dispute", EVERYONE, disputes::show),
+        get("/v1/disputes", EVERYONE, disputes::list),
         get("/v1/totals", HOUSE, calls::totals),
         get("/v1/events", HOUSE, events::list),
         get("/v1/audit-entries", HOUSE, audit_entries::list),

@@ -184,6 +184,7 @@ fn view(gateway: &Gateway, id: CallId, answer: PingAnswer) -> PingView {
         PingRejection::CallerMissing => ("caller_missing", None, None),
         PingRejection::ScreenedOut { rule } => ("screened_out", Some(rule), None),
         PingRejection::NoBidder => ("no_bidder", None, None),
+        PingRejection::NoLiveBid => ("no_live_bid", None, None),
         PingRejection::NoMatch { closest } => ("no_match", None, Some(closest)),
         PingRejection::BeingDecided => ("being_decided", None, None),
         PingRejection::Stopping => ("stopping", None, None),

@@ -16,6 +16,7 @@ use exchange::id::{AccountId, CallId};
 use exchange::ledger::money::Micros;
 use exchange::routing::Algorithm;
 use exchange::time::Timestamp;
+use infra::store::{CallFilter, Reader};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -99,14 +100,6 @@ fn shows(role: Role, buyer: AccountId) -> bool {
     }
 }
 
-/// Whether a buyer had a bid in the auction.
-fn took_part(receipt: &Receipt, buyer: AccountId) -> bool {
-    let Some(auction) = &receipt.auction else { return false };
-    auction.ranking.iter().any(|ranked| ranked.buyer == buyer)
-        || auction.lost.iter().any(|loss| loss.buyer == buyer)
-        || auction.live.iter().any(|live| live.buyer == buyer)
-}
-
 impl ReceiptView {
     /// `is_party` is whether `role` may know the call itself, and not only that it bid for it.
     fn new(receipt: Receipt, role: Role, is_party: bool) -> Self {
@@ -153,7 +146,8 @@ impl AuctionView {
     }
 }
 
-/// Show how a call was decided. Buyers see it of every call they bid for.
+/// Show how a call was decided. Buyers see it of every call in whose auction they had a bid: ranked, named among the losers, or live.
+/// Bids that did not match the call are only counted, by reason.
 #[utoipa::path(get, path = "/v1/calls/{id}/receipt", tag = "calls", params(("id" = CallId, Path)),
     responses((status = 200, body = ReceiptView)))]
 pub(crate) async fn show(
@@ -165,7 +159,7 @@ pub(crate) async fn show(
     let found = gateway.read(move |reader| Ok((reader.call(id)?, reader.receipt(id)?))).await?;
     let (Some(call), receipt) = found else { return Err(Problem::not_found("call")) };
     let is_party = role.sees_call(&call);
-    let bid = |receipt: &Receipt| matches!(role, Role::Buyer(own) if took_part(receipt, own));
+    let bid = |receipt: &Receipt| matches!(role, Role::Buyer(own) if receipt.buyers().contains(&own));
     if !is_party && !receipt.as_ref().is_some_and(bid) {
         return Err(Problem::not_found("call"));
     }
@@ -174,7 +168,8 @@ pub(crate) async fn show(
 }
 
 /// List how calls were decided, newest call first, by the filters that calls have. Sellers see those of their own calls, buyers
-/// those of calls that rang or were connected to them.
+/// those of calls in whose auction they had a bid, won or lost, with the reason and what would have won; with `state` or `outcome`
+/// only those of calls that rang or were connected to them.
 #[utoipa::path(get, path = "/v1/receipts", tag = "calls", params(CallQuery),
     responses((status = 200, body = Listed<ReceiptView>)))]
 pub(crate) async fn list(
@@ -184,6 +179,18 @@ pub(crate) async fn list(
 ) -> Result<Json<Listed<ReceiptView>>, Problem> {
     let filter = query.filter(principal)?;
     let page = request::page(query.after, query.limit)?;
-    let listing = gateway.read(move |reader| reader.receipts(&filter, &page)).await?;
-    Ok(Json(Listed::from_store(listing, |receipt| ReceiptView::new(receipt, principal.role, true))))
+    let role = principal.role;
+    // What became of a call is its winner's to know.
+    let asks_for_the_end = filter.state.is_some() || filter.outcome.is_some();
+    let read = move |reader: &Reader| match role {
+        Role::Buyer(own) if !asks_for_the_end => {
+            reader.receipts_of_bidder(own, &CallFilter { buyer: None, ..filter }, &page)
+        }
+        _ => reader.receipts(&filter, &page),
+    };
+    let listing = gateway.read(read).await?;
+    Ok(Json(Listed::from_store(listing, |(call, receipt)| {
+        let is_party = role.sees_call(&call);
+        ReceiptView::new(receipt, role, is_party)
+    })))
 }

@@ -106,12 +106,26 @@ async fn a_buyer_sees_its_charge_and_neither_payout_nor_rivals() {
     assert_eq!(receipt.json["auction"]["ranking"][0]["place"], 2);
     let moved = house.get(Who::Buyer, &format!("/v1/calls/{CALL}/transfers")).await.expect(200);
     let statement = house.get(Who::Buyer, &format!("/v1/accounts/{BUYER}/transfers")).await.expect(200);
-    assert_eq!(
-        statement.json["items"].as_array().map(Vec::len),
-        Some(2),
-        "deposit and hold: {}",
-        statement.text
-    );
+    let items = statement.json["items"].as_array().expect("items");
+    let line = |item: &Value| (item["reason"]["reason"].clone(), item["amount_micros"].clone());
+    let lines: Vec<_> = items.iter().map(line).collect();
+    let expected = [("charge", 30_000_000), ("hold", 30_000_000), ("deposit", 500_000_000)]
+        .map(|(why, micros)| (json!(why), json!(micros)));
+    assert_eq!(lines, expected, "the whole statement: {}", statement.text);
+    let of_call: Vec<_> = moved.json["items"].as_array().expect("items").iter().map(line).collect();
+    assert_eq!(of_call, [expected[1].clone(), expected[0].clone()]);
+    let mut paged = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = house
+            .get(Who::Buyer, &format!("/v1/accounts/{BUYER}/transfers?limit=1{after}"))
+            .await
+            .expect(200);
+        paged.extend(page.json["items"].as_array().expect("items").iter().map(line));
+        let Some(next) = page.json["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    assert_eq!(paged, expected, "page by page");
     for answer in [&call, &receipt, &moved, &statement] {
         for secret in
             [&OTHER_BUYER.to_string(), &SELLER.to_string(), "40000000", "21000000", "9000000", "5000000,"]

@@ -12,6 +12,7 @@ mod grpc;
 mod receipts;
 mod calls;
 mod revenue;
+mod disputes;
 mod api_keys;
 mod audit_entries;
 mod problems;

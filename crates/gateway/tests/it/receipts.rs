@@ -142,13 +142,17 @@ async fn receipts_are_listed_by_the_filters_of_calls() {
         (Who::Admin, "?to=1577836800000000".to_owned(), 0),
         (Who::Admin, "?outcome=converted".to_owned(), 0),
         (Who::OtherBuyer, String::new(), 1),
-        (Who::Buyer, String::new(), 0),
+        (Who::Buyer, String::new(), 1),
+        (Who::Buyer, "?state=ringing".to_owned(), 0),
         (Who::Seller, String::new(), 1),
         (Who::OtherSeller, String::new(), 0),
     ] {
         let listed = house.get(who, &format!("/v1/receipts{query}")).await.expect(200);
         assert_eq!(listed.ids("call").len(), found, "{who:?} {query}");
     }
+    let lost = house.get(Who::Buyer, "/v1/receipts").await.expect(200);
+    assert_eq!(lost.json["items"][0]["auction"]["lost"][0]["reason"], "lost_by_routing", "{}", lost.text);
+    assert_eq!(lost.json["items"][0]["screening"], json!([]), "it was not a party to the call");
     house.get(Who::Seller, &format!("/v1/receipts?buyer={BUYER}")).await.expect(403);
     let of_seller = house.get(Who::Seller, "/v1/receipts").await.expect(200);
     assert!(!of_seller.text.contains(&OTHER_BUYER.to_string()), "{}", of_seller.text);

@@ -6,6 +6,7 @@ use exchange::account::Account;
 use exchange::bid::BidProfile;
 use exchange::bid::caps::CapGroup;
 use exchange::call::Call;
+use exchange::dispute::{DISPUTE_WINDOW_S, Dispute};
 use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
 use exchange::recent_calls::{RECENT_CALLS_MAX, RecentCall, WINDOW_S_MAX};
@@ -60,6 +61,13 @@ impl Reader {
             let awaiting = "SELECT document FROM calls WHERE awaits_revenue_until IS NOT NULL";
             each_document(connection, "calls", awaiting, |call: Call| {
                 snapshot.awaiting_revenue.insert(call.id, call);
+            })?;
+            let horizon = i64::from(DISPUTE_WINDOW_S) * 1_000_000;
+            let since = snapshot.last_alive_at.0.saturating_sub(horizon);
+            let disputes =
+                format!("SELECT document FROM disputes WHERE stage = 'open' OR disputed_at >= {since}");
+            each_document(connection, "disputes", &disputes, |dispute: Dispute| {
+                snapshot.disputes.insert(dispute.charged.call, dispute);
             })?;
             load_recent_calls(connection, &mut snapshot)?;
             load_seller_records(connection, &mut snapshot)?;

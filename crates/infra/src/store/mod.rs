@@ -25,6 +25,7 @@ pub use read::api_keys::{ApiKey, ApiKeyFilter};
 pub use read::audit::AuditFilter;
 pub use read::bid_profiles::BidProfileFilter;
 pub use read::calls::{CallFilter, CallStage};
+pub use read::disputes::DisputeFilter;
 pub use read::events::OutboxEvent;
 pub use read::totals::CallTotals;
 pub use read::tracking_numbers::TrackingNumberFilter;

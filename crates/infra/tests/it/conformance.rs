@@ -9,6 +9,7 @@ use exchange::account::{AccountKind, AccountStatus};
 use exchange::bid::BidStatus;
 use exchange::bid::caps::CapGroup;
 use exchange::call::CallState;
+use exchange::dispute::{ChargedCall, Dispute, DisputeReason, DisputeStage};
 use exchange::effect::Record;
 use exchange::id::{AccountId, CapGroupId, DealId};
 use exchange::ledger::money::Micros;
@@ -145,7 +146,25 @@ fn trading(number: u128, active: bool) -> Vec<Record> {
         Record::CapGroup(group),
         Record::TradingRules(Box::new(rules)),
         Record::SellerRecord(account_id(10 + number), record),
+        Record::Dispute(Box::new(dispute(number, active))),
     ]
+}
+
+/// A dispute, open or decided, of a call that is not among those that move on.
+fn dispute(number: u128, is_open: bool) -> Dispute {
+    let charged = ChargedCall {
+        call: call_id(1_000 + number),
+        bid: bid_id(number),
+        buyer: account_id(number),
+        seller: account_id(10),
+        payout_micros: Micros::units(7),
+        margin_micros: Micros::units(3),
+        ended_at: at(number),
+    };
+    let decided = DisputeStage::Rejected { decided_at: at(number + 1) };
+    let stage = if is_open { DisputeStage::Open } else { decided };
+    let (reason, note) = (DisputeReason::Spam, Some("a recorded voice".to_owned()));
+    Dispute { charged, reason, note, disputed_at: at(number), stage }
 }
 
 fn move_on(number: u128, stage: u8, buyer: AccountId, converts: bool) -> UnitOfWork {

@@ -112,6 +112,7 @@ fn everything_version_1_wrote_is_read() {
     let page = Page::first(200);
     let calls = store.reader().calls(&CallFilter::default(), &page).expect("readable").items;
     let receipts = store.reader().receipts(&CallFilter::default(), &page).expect("readable").items;
+    let receipts: Vec<_> = receipts.into_iter().map(|(_, receipt)| receipt).collect();
     let [accounts, numbers, was_calls, was_receipts] = was;
     assert_kept(&accounts, &to_json(snapshot.accounts.values()));
     assert_kept(&numbers, &to_json(snapshot.tracking_numbers.values()));

@@ -67,6 +67,7 @@ impl Reject {
             PingRejection::Stopping => Self::new(1001, "stopping"),
             PingRejection::CallerMissing => Self::caller_missing(),
             PingRejection::NoBidder => Self::new(1003, "no_bidder"),
+            PingRejection::NoLiveBid => Self::new(1003, "no_live_bid"),
             PingRejection::NoMatch { closest } => Self::new(code(*closest), name(*closest)),
             PingRejection::ScreenedOut { rule } => {
                 let code = match rule.as_str() {

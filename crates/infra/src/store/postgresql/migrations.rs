@@ -16,6 +16,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0001_first_tables.sql"),
     include_str!("migrations/0002_months.sql"),
     include_str!("migrations/0003_audit.sql"),
+    include_str!("migrations/0004_auction_buyers.sql"),
+    include_str!("migrations/0005_disputes.sql"),
 ];
 
 /// The schema version this binary reads and writes.

@@ -170,6 +170,23 @@ impl<'a> Stager<'a> {
             Record::Receipt(receipt) => {
                 let decided_at = receipt.decided_at.0.into();
                 self.push(At::Receipts, vec![receipt.call.0.into(), decided_at, json(receipt)?.into()]);
+                for buyer in receipt.buyers() {
+                    self.push(At::AuctionBuyers, vec![buyer.0.into(), receipt.call.0.into()]);
+                }
+            }
+            Record::Dispute(dispute) => {
+                let charged = &dispute.charged;
+                self.push(
+                    At::Disputes,
+                    vec![
+                        charged.call.0.into(),
+                        charged.buyer.0.into(),
+                        charged.seller.0.into(),
+                        dispute.stage.name().into(),
+                        dispute.disputed_at.0.into(),
+                        json(dispute)?.into(),
+                    ],
+                );
             }
             Record::Call(call) => self.call(call)?,
             Record::Transfer(transfer) => self.transfer(transfer, journal_seq)?,

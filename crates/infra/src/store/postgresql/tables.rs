@@ -44,6 +44,8 @@ pub(super) enum At {
     SellerRecords,
     Calls,
     Receipts,
+    AuctionBuyers,
+    Disputes,
     Transfers,
     Outbox,
     Cursors,
@@ -63,7 +65,7 @@ const fn table(
 }
 
 /// Every table, in the order of [`At`].
-pub(super) const TABLES: [Table; 20] = [
+pub(super) const TABLES: [Table; 22] = [
     table(
         "ledger_accounts",
         "ledger account",
@@ -116,6 +118,20 @@ pub(super) const TABLES: [Table; 20] = [
         ],
     ),
     table("receipts", "receipt", 0, &[("call", Id), ("decided_at", Integer), ("document", Json)]),
+    table("auction_buyers", "buyer in an auction", 0, &[("buyer", Id), ("call", Id)]),
+    table(
+        "disputes",
+        "dispute",
+        1,
+        &[
+            ("call", Id),
+            ("buyer", Id),
+            ("seller", Id),
+            ("stage", Text),
+            ("disputed_at", Integer),
+            ("document", Json),
+        ],
+    ),
     table(
         "transfers",
         "transfer",

@@ -1,7 +1,7 @@
 //! Calls and their receipts.
 
 use super::conditions::Conditions;
-use crate::store::connection::Dialect;
+use crate::store::connection::{Dialect, Value};
 use crate::store::{Listing, Page, Reader, StoreError};
 use exchange::auction::receipt::Receipt;
 use exchange::call::Call;
@@ -68,8 +68,8 @@ impl CallFilter {
             Dialect::Sqlite | Dialect::Postgresql => "outcome = ?",
         };
         conditions
-            .when("seller = ?", self.seller.map(|seller| seller.0))
-            .when("buyer = ?", self.buyer.map(|buyer| buyer.0))
+            .when("calls.seller = ?", self.seller.map(|seller| seller.0))
+            .when("calls.buyer = ?", self.buyer.map(|buyer| buyer.0))
             .when("state = ?", self.state.map(|state| state.name().to_owned()))
             .when(outcome, self.outcome.clone())
             .when("vertical = ?", self.vertical.clone())
@@ -92,20 +92,43 @@ impl Reader {
         self.one_document("calls", "SELECT document FROM calls WHERE id = $1", id.0)
     }
 
-    /// Receipts of the calls that `filter` wants, newest call first. Calls that were never decided have none.
-    pub fn receipts(&self, filter: &CallFilter, page: &Page) -> Result<Listing<Receipt>, StoreError> {
+    /// Receipts of the calls that `filter` wants, newest call first, each with its call. Calls that were never decided have none.
+    pub fn receipts(&self, filter: &CallFilter, page: &Page) -> Result<Listing<(Call, Receipt)>, StoreError> {
         let select =
-            "SELECT receipts.document, received_at FROM calls JOIN receipts ON receipts.call = calls.id";
-        let (sql, values) = self.after_cursor(filter, page)?.page(select, NEWEST_FIRST, page);
-        let items = self.with(|connection| {
-            connection.rows(&sql, &values, |row| -> Result<(i64, Receipt), StoreError> {
-                Ok((row.get(1)?, row.document("receipts", 0)?))
+            "SELECT calls.document, receipts.document FROM calls JOIN receipts ON receipts.call = calls.id";
+        let query = self.after_cursor(filter, page)?.page(select, NEWEST_FIRST, page);
+        let items = self.calls_with_receipts(query)?;
+        Ok(page.listing(items, |(call, _)| write_cursor(call.received_at.0, call.id)))
+    }
+
+    /// The same of the calls in whose auctions `bidder` had a bid, whoever won them.
+    pub fn receipts_of_bidder(
+        &self,
+        bidder: AccountId,
+        filter: &CallFilter,
+        page: &Page,
+    ) -> Result<Listing<(Call, Receipt)>, StoreError> {
+        let select = "SELECT calls.document, receipts.document FROM auction_buyers
+            JOIN calls ON calls.id = auction_buyers.call JOIN receipts ON receipts.call = auction_buyers.call";
+        let conditions = filter.conditions(self.dialect());
+        let conditions = conditions.and("auction_buyers.buyer = ?", [bidder.0.into()]);
+        let conditions = match page.cursor(|text| text.parse::<CallId>().ok())? {
+            Some(before) => conditions.and("auction_buyers.call < ?", [before.0.into()]),
+            None => conditions,
+        };
+        let query = conditions.page(select, "auction_buyers.call DESC", page);
+        let items = self.calls_with_receipts(query)?;
+        Ok(page.listing(items, |(call, _)| call.id.to_string()))
+    }
+
+    fn calls_with_receipts(
+        &self,
+        (sql, values): (String, Vec<Value>),
+    ) -> Result<Vec<(Call, Receipt)>, StoreError> {
+        self.with(|connection| {
+            connection.rows(&sql, &values, |row| -> Result<(Call, Receipt), StoreError> {
+                Ok((row.document("calls", 0)?, row.document("receipts", 1)?))
             })
-        })?;
-        let listing = page.listing(items, |(received_at, receipt)| write_cursor(*received_at, receipt.call));
-        Ok(Listing {
-            items: listing.items.into_iter().map(|(_, receipt)| receipt).collect(),
-            next: listing.next,
         })
     }
 

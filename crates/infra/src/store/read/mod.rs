@@ -4,6 +4,7 @@ pub(super) mod accounts;
 pub(super) mod tracking_numbers;
 pub(super) mod bid_profiles;
 pub(super) mod calls;
+pub(super) mod disputes;
 pub(super) mod trading;
 mod journal;
 pub(super) mod totals;

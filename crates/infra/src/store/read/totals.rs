@@ -5,10 +5,13 @@ use crate::store::{Reader, StoreError};
 use exchange::ledger::money::Micros;
 use std::collections::BTreeMap;
 
+/// How a ping ends whose call came ([`exchange::call::Outcome::Redeemed`]).
+const REDEEMED: &str = "redeemed";
+
 /// How many calls there were, how they ended, and the money they moved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallTotals {
-    /// All of them.
+    /// All of them, and pings; a ping whose call came is counted once, as the call.
     pub offered: u64,
     /// Those still ringing or connected.
     pub open: u64,
@@ -45,6 +48,7 @@ impl Reader {
                 totals.margin_micros.0 += row.get::<i64>(4)?;
                 Ok(())
             })?;
+            totals.offered -= totals.ended.get(REDEEMED).copied().unwrap_or(0);
             Ok(totals)
         })
     }

@@ -27,9 +27,10 @@ impl Reader {
     /// The money a call moved, in order.
     pub fn transfers_of_call(&self, call: CallId) -> Result<Vec<BookedTransfer>, StoreError> {
         let (which, key): (_, Value) = match self.dialect() {
-            // Four ranges of the unique index, instead of an index of its own; ';' is the character after ':'.
+            // Ranges of the unique index, instead of an index of its own; ';' is the character after ':'.
             Dialect::Sqlite => (
-                "t.reason IN ('payout:' || $1, 'margin:' || $1, 'revenue_payout:' || $1, 'revenue_margin:' || $1)
+                "t.reason IN ('payout:' || $1, 'margin:' || $1, 'revenue_payout:' || $1, 'revenue_margin:' || $1,
+                     'refund_payout:' || $1, 'refund_margin:' || $1)
                  OR (t.reason > 'hold:' || $1 || ':' AND t.reason < 'hold:' || $1 || ';')
                  OR (t.reason > 'release:' || $1 || ':' AND t.reason < 'release:' || $1 || ';')",
                 call.to_string().into(),

@@ -14,6 +14,8 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0003_revenue.sql"),
     include_str!("migrations/0004_cursors.sql"),
     include_str!("migrations/0005_audit.sql"),
+    include_str!("migrations/0006_auction_buyers.sql"),
+    include_str!("migrations/0007_disputes.sql"),
 ];
 
 /// The schema version this binary reads and writes.

@@ -13,6 +13,7 @@ use exchange::audit::{Actor, AuditEntry};
 use exchange::bid::BidProfile;
 use exchange::bid::caps::CapGroup;
 use exchange::call::Call;
+use exchange::dispute::Dispute;
 use exchange::effect::Record;
 use exchange::event::Event;
 use exchange::id::AccountId;
@@ -104,6 +105,7 @@ impl Rows {
                 Record::CapGroup(group) => write_cap_group(connection, group)?,
                 Record::TradingRules(rules) => write_trading_rules(connection, rules)?,
                 Record::Deal(deal) => write_deal(connection, deal)?,
+                Record::Dispute(dispute) => write_dispute(connection, dispute)?,
                 Record::Transfer(transfer) => self.write_transfer(connection, transfer, journal_seq)?,
                 Record::Receipt(receipt) => write_receipt(connection, receipt)?,
                 Record::Event(event) => write_event(connection, event)?,
@@ -360,7 +362,27 @@ fn write_receipt(connection: &Connection, receipt: &Receipt) -> Result<(), Write
         } else {
             rejected("receipt", error)
         }
+    })?;
+    let sql = "INSERT INTO auction_buyers (buyer, call) VALUES (?1, ?2)";
+    receipt.buyers().iter().try_for_each(|buyer| {
+        run(connection, "buyer in an auction", sql, params![buyer.0.as_bytes(), receipt.call.0.as_bytes()])
     })
+}
+
+fn write_dispute(connection: &Connection, dispute: &Dispute) -> Result<(), WriteError> {
+    let sql = "INSERT INTO disputes (call, buyer, seller, stage, disputed_at, document)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+               ON CONFLICT (call) DO UPDATE SET stage = excluded.stage, document = excluded.document";
+    let charged = &dispute.charged;
+    let row = params![
+        charged.call.0.as_bytes(),
+        charged.buyer.0.as_bytes(),
+        charged.seller.0.as_bytes(),
+        dispute.stage.name(),
+        dispute.disputed_at.0,
+        json(dispute)?
+    ];
+    run(connection, "dispute", sql, row)
 }
 
 fn write_event(connection: &Connection, event: &Event) -> Result<(), WriteError> {

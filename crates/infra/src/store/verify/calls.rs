@@ -3,8 +3,9 @@
 use super::{ByBuyer, VerifyReport};
 use crate::store::StoreError;
 use crate::store::columns::CallFacts;
-use crate::store::connection::{Dialect, ReadConnection, Row, Rows};
+use crate::store::connection::{Dialect, ReadConnection, Row, Rows, parse};
 use exchange::call::{Attempt, Call, CallState, Outcome, RevenueStage};
+use exchange::dispute::{ChargedCall, Dispute, DisputeStage};
 use exchange::id::{AccountId, CallId};
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
@@ -17,6 +18,7 @@ struct Moved {
     holds: BTreeMap<u8, (Option<AccountId>, Micros)>,
     releases: BTreeMap<u8, (Option<AccountId>, Micros)>,
     charges: Vec<CallTransfer>,
+    refunds: Vec<CallTransfer>,
 }
 
 /// Walks calls and their transfers side by side, both in the order of the calls' ids. Gives what open calls hold, and those whose
@@ -26,9 +28,10 @@ pub(super) fn verify(
     dialect: Dialect,
     report: &mut VerifyReport,
 ) -> Result<ByBuyer, StoreError> {
-    let calls = "SELECT document, id, buyer, state, outcome, charge_micros, payout_micros, margin_micros,
-             awaits_revenue_until
-         FROM calls ORDER BY id";
+    let calls =
+        "SELECT calls.document, id, calls.buyer, state, outcome, charge_micros, payout_micros, margin_micros,
+             awaits_revenue_until, disputes.document
+         FROM calls LEFT JOIN disputes ON disputes.call = calls.id ORDER BY id";
     let (of_calls, by_call) = match dialect {
         // `hold:<call id>:1`: the call's id follows the colon, and its text sorts like its bytes.
         Dialect::Sqlite => {
@@ -73,6 +76,9 @@ fn verify_row(
         report.violation(format!("call {id}: its columns and its document disagree"));
     }
     verify_call(&call, &moved, report);
+    let dispute: Option<&str> = row.get(9)?;
+    let dispute = dispute.map(|document| parse::<Dispute>("disputes", document)).transpose()?;
+    verify_refund(&call, dispute.as_ref(), &moved, report);
     if let Some(attempt) = call.held_attempt() {
         report.open_holds += 1;
         let held = open_holds.entry(attempt.buyer).or_default();
@@ -192,6 +198,39 @@ fn verify_charge<'a>(
     Some((attempt, moved.charged()))
 }
 
+/// A call's charge went back, whole and once, where its dispute was upheld; nothing did otherwise.
+fn verify_refund(call: &Call, dispute: Option<&Dispute>, moved: &Moved, report: &mut VerifyReport) {
+    let id = call.id;
+    if dispute.is_some_and(|dispute| Some(&dispute.charged) != ChargedCall::of(call).as_ref()) {
+        report.violation(format!("call {id}: what is disputed is not what was charged"));
+    }
+    let upheld = dispute.filter(|dispute| matches!(dispute.stage, DisputeStage::Upheld { .. }));
+    let charged = upheld.map(|dispute| &dispute.charged);
+    let wanted = |part: fn(&ChargedCall) -> Micros| charged.map_or(Micros::ZERO, part);
+    for (reason, wanted, from) in [
+        (
+            TransferReason::RefundPayout { call: id },
+            wanted(|charged| charged.payout_micros),
+            LedgerAccount::Payable(call.seller),
+        ),
+        (
+            TransferReason::RefundMargin { call: id },
+            wanted(|charged| charged.margin_micros),
+            LedgerAccount::Margin,
+        ),
+    ] {
+        let refund = moved.refunds.iter().find(|refund| refund.reason == reason);
+        let amount = refund.map_or(Micros::ZERO, |refund| refund.amount);
+        if amount != wanted {
+            report.violation(format!("call {id}: {reason} is {amount}, its dispute says {wanted}"));
+        }
+        let buyer = charged.map(|charged| LedgerAccount::Available(charged.buyer));
+        if refund.is_some_and(|refund| refund.from != from || Some(refund.to) != buyer) {
+            report.violation(format!("call {id}: {reason} comes from, or went to, somebody else's account"));
+        }
+    }
+}
+
 /// One transfer of a call.
 struct CallTransfer {
     reason: TransferReason,
@@ -271,6 +310,9 @@ impl Moved {
             | TransferReason::RevenuePayout { .. }
             | TransferReason::RevenueMargin { .. } => {
                 self.charges.push(CallTransfer { reason, from, to, amount });
+            }
+            TransferReason::RefundPayout { .. } | TransferReason::RefundMargin { .. } => {
+                self.refunds.push(CallTransfer { reason, from, to, amount });
             }
             // Belongs to no call, and is not read here.
             TransferReason::Deposit { .. } => {}

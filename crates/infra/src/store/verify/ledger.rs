@@ -134,6 +134,8 @@ fn goes_where_it_should(line: &Line) -> bool {
         | (TransferReason::Release { .. }, Held(from), Available(to)) => from == to,
         (TransferReason::Payout { .. } | TransferReason::RevenuePayout { .. }, Held(_), Payable(_))
         | (TransferReason::Margin { .. } | TransferReason::RevenueMargin { .. }, Held(_), Margin) => true,
+        (TransferReason::RefundPayout { .. }, Payable(_), Available(_))
+        | (TransferReason::RefundMargin { .. }, Margin, Available(_)) => true,
         _ => false,
     }
 }
