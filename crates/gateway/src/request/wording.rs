@@ -300,6 +300,15 @@ mod tests {
                 "is out of range",
                 "send a whole number from -9223372036854775808 to 9223372036854775807",
             ),
+        ] {
+            assert_eq!(said(message).words(asked_for), Words::new(problem, fix), "{message}");
+        }
+    }
+
+    #[test]
+    fn so_does_what_types_say_and_what_nobody_foresaw() {
+        let state = Some("text such as \"FL\"");
+        for (message, asked_for, problem, fix) in [
             ("invalid type: null, expected a string", state, "is null", "send text such as \"FL\""),
             ("invalid type: integer `5`, expected a string", None, "is a number", "send text"),
             ("invalid type: boolean `true`, expected a sequence", None, "is true", "send a list"),
