@@ -380,3 +380,29 @@ fn people_and_machines_are_told_the_same() {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
 }
+
+#[test]
+fn what_is_not_compared_is_told() {
+    let all = under(RuleOverride::default());
+    let pings = u64::try_from(PAST.inputs(|input| matches!(input, Input::Pinged(_)))).expect("few");
+    assert_eq!((all.journal.calls, all.journal.pings > 0), (400, true));
+    assert!(all.journal.pings <= pings, "a ping that repeats another is none of its own");
+    assert!(report::text(&all).contains(&format!("{} pings are not counted", all.journal.pings)));
+
+    let long_ago = Window { to: Some(Timestamp(1)), ..Window::default() };
+    let none = PAST.replayed(long_ago, RuleOverride::default());
+    assert_eq!((none.calls, none.journal.calls, none.journal.pings), (0, 400, 0));
+    let text = report::text(&none);
+    assert!(text.starts_with("No calls to compare: none of the 400 in the journal"), "{text}");
+    assert_eq!(text.lines().count(), 1, "no table of noughts: {text}");
+
+    let nobody = Window { vertical: Some("nope".to_owned()), ..Window::default() };
+    let source = Source {
+        journal: &|_| Ok(Vec::new()),
+        receipt: &|_| Ok(None),
+        name: &|account| Ok(account.to_string()),
+    };
+    let refused = compare(&source, &Policy::default(), nobody, RuleOverride::default());
+    let message = refused.expect_err("a vertical there is not").to_string();
+    assert!(message.contains("--vertical nope: no call was ever received here"), "{message}");
+}

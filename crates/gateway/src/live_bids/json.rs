@@ -2,13 +2,14 @@
 
 use super::messages::{Answer, Misread, Offer, invalid};
 use crate::problem::Problem;
-use crate::request::{amount, misread};
+use crate::request::{RequestBody, amount, from_json};
 use exchange::id::{BidProfileId, CallId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// What a bidder says.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Said {
     r#type: Verb,
@@ -24,20 +25,18 @@ struct Said {
     sip_uri: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Verb {
     Bid,
     NoBid,
 }
 
+impl RequestBody for Said {}
+
 /// Reads a message.
 pub(super) fn read(text: &str) -> Result<Answer, Misread> {
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let said: Result<Said, _> = serde_path_to_error::deserialize(&mut reader);
-    let said = said.map_err(|error| misread(&error.path().to_string(), error.inner()));
-    let said = said.and_then(|said| reader.end().map(|()| said).map_err(|error| misread(".", &error)));
-    said.and_then(answer).map_err(|problem| Misread { problem, meant: meant(text) })
+    from_json(text.as_bytes()).and_then(answer).map_err(|problem| Misread { problem, meant: meant(text) })
 }
 
 fn answer(said: Said) -> Result<Answer, Problem> {
@@ -120,6 +119,10 @@ mod tests {
             let problem = said(fields).expect_err(fields);
             assert_eq!(problem.errors()[0].field, field, "{fields}");
         }
+        let several = said(r#""type":"offer","price":"1","min_connected_s":-1,"prize":"1""#);
+        let problem = several.expect_err("three faults");
+        let fields: Vec<&str> = problem.errors().iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(fields, ["min_connected_s", "prize", "type"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod query;
 pub(crate) use faults::RequestBody;
 pub(crate) use query::{Moment, Query};
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{FieldProblem, Kind, Problem};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
@@ -30,17 +30,21 @@ impl<T: RequestBody, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = json_bytes(request, state).await?;
-        let value = match serde_json::from_slice::<T>(&bytes) {
-            Ok(value) => value,
-            Err(error) => return Err(every_fault::<T>(&bytes, &error)),
-        };
-        if bytes.contains(&b'[') {
-            let given = serde_json::from_slice(&bytes).map_err(|error| misread(".", &error))?;
-            check_lists(given, &value)?;
-        }
-        Ok(Self(value))
+        from_json(&json_bytes(request, state).await?).map(Self)
     }
+}
+
+/// Reads a value from the text of a JSON object.
+pub(crate) fn from_json<T: RequestBody>(bytes: &[u8]) -> Result<T, Problem> {
+    let value = match serde_json::from_slice::<T>(bytes) {
+        Ok(value) => value,
+        Err(error) => return Err(every_fault::<T>(bytes, &error)),
+    };
+    if bytes.contains(&b'[') {
+        let given = serde_json::from_slice(bytes).map_err(|error| misread(&error))?;
+        check_lists(given, &value)?;
+    }
+    Ok(value)
 }
 
 /// The members of a JSON object, to which the handler has some to add before [`from_fields`] reads it.
@@ -51,7 +55,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = json_bytes(request, state).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| misread(".", &error))
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| misread(&error))
     }
 }
 
@@ -81,12 +85,16 @@ pub(crate) fn members(value: &impl Serialize) -> Map<String, Value> {
 
 /// Why a body could not be read: every reason, if it is JSON at all.
 fn every_fault<T: RequestBody>(bytes: &[u8], error: &serde_json::Error) -> Problem {
-    let Ok(given) = serde_json::from_slice(bytes) else { return misread(".", error) };
-    match faults::find::<T>(given) {
-        // A member that is there twice is there once in what was read just now.
-        errors if errors.is_empty() => misread(".", error),
-        errors => Problem::fields(Kind::Invalid, errors),
+    let given = match serde_json::from_slice(bytes) {
+        Ok(given) => given,
+        Err(broken) => return misread(&broken),
+    };
+    let mut errors = faults::find::<T>(given);
+    // A member that is there twice is there once in what was read just now.
+    if errors.is_empty() || matches!(said(&error.to_string()), Said::Duplicate(_)) {
+        errors.insert(0, in_words(".", &error.to_string()));
     }
+    Problem::fields(Kind::Invalid, errors)
 }
 
 /// serde also reads a list where an object is due, field by field in the order they are written in the code. That order is no
@@ -143,18 +151,16 @@ pub(crate) fn amount(field: &'static str, value: &Value) -> Result<Micros, Probl
     text.parse().map_err(|_| Problem::field(Kind::Invalid, field, "is not an amount", fix))
 }
 
-/// Turns what `serde_json` says of a field into a problem that names the field.
-pub(crate) fn misread(at: &str, error: &serde_json::Error) -> Problem {
+/// Turns what `serde_json` says of a text into a problem.
+fn misread(error: &serde_json::Error) -> Problem {
     if error.is_syntax() || error.is_eof() {
         return Problem::new(Kind::MalformedRequest, format!("the body is not JSON ({error}); correct it"));
     }
-    let message = error.to_string();
-    let (field, wording::Words { problem, fix }) = in_words(at, &message);
-    Problem::field(Kind::Invalid, field, problem, fix)
+    Problem::fields(Kind::Invalid, vec![in_words(".", &error.to_string())])
 }
 
 /// Which field serde means by what it says at a place, and that in words.
-fn in_words(at: &str, message: &str) -> (String, wording::Words) {
+fn in_words(at: &str, message: &str) -> FieldProblem {
     let said = said(message);
     let field = match (&said, at) {
         (Said::Missing(name) | Said::Unknown { name, .. } | Said::Duplicate(name), at) => match at {
@@ -165,7 +171,8 @@ fn in_words(at: &str, message: &str) -> (String, wording::Words) {
         (_, "." | "") => "body".to_owned(),
         (_, at) => at.to_owned(),
     };
-    (field, said.words(None))
+    let wording::Words { problem, fix } = said.words(None);
+    FieldProblem { field, problem, fix }
 }
 
 /// The one variable part of a path: an id or a number.
@@ -217,8 +224,8 @@ mod tests {
             (".", "invalid type: null, expected a map", "body", "is null", "send an object"),
         ];
         for (at, message, field, problem, fix) in cases {
-            let words = wording::Words { problem: problem.to_owned(), fix: fix.to_owned() };
-            assert_eq!(in_words(at, message), (field.to_owned(), words), "{message}");
+            let (field, problem, fix) = (field.to_owned(), problem.to_owned(), fix.to_owned());
+            assert_eq!(in_words(at, message), FieldProblem { field, problem, fix }, "{message}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Query strings.
 
 use super::in_words;
-use super::wording::{Said, Words, said};
+use super::wording::{Said, said};
 use crate::problem::{FieldProblem, Kind, Problem};
 use axum::extract::FromRequestParts;
 use axum::http::Uri;
@@ -46,8 +46,7 @@ fn parts(message: &str) -> (&str, &str) {
 
 fn fault(message: &str) -> FieldProblem {
     let (at, message) = parts(message);
-    let (field, Words { problem, fix }) = in_words(at, message);
-    FieldProblem { field, problem, fix }
+    in_words(at, message)
 }
 
 /// Everything that is wrong with a query, in the order it was found: what cannot be read is left out, and the rest read again.

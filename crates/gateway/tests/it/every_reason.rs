@@ -1,6 +1,8 @@
 //! A body that cannot be used is told every reason at once, by field, in the words of those who send JSON.
 
 use crate::house::{BUYER, House, NUMBER, SELLER, Who, bid};
+use axum::body::Body;
+use axum::http::{Request, header};
 use serde_json::{Value, json};
 
 const ID: &str = "00000000-0000-0000-0000-0000000000b1";
@@ -233,4 +235,17 @@ async fn so_many_faults_are_listed_and_no_more() {
         (fields.len(), fields[0], fields[49], fields[50]),
         (51, "criteria.states[0]", "criteria.states[49]", "body")
     );
+}
+
+#[tokio::test]
+async fn what_is_there_twice_is_told() {
+    let house = House::furnished().await;
+    let key = house.key(Who::Admin).expect("a key");
+    let request = Request::post("/v1/accounts")
+        .header(header::AUTHORIZATION, format!("Bearer {key}"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(r#"{"kind":"buyer","name":"Acme","name":"Acme","color":"red"}"#));
+    let problem = house.send(request.expect("a request")).await.expect(422);
+    assert_eq!(problem.fields(), ["name", "color"], "{}", problem.text);
+    assert_eq!(problem.json["errors"][0]["problem"], "is there more than once");
 }
