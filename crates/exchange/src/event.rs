@@ -47,6 +47,7 @@ pub enum Subject {
 
 /// What happened. Serialises to the `data` of a CloudEvent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum Fact {
     /// An INVITE to a known tracking number.
@@ -318,35 +319,57 @@ pub enum Fact {
     },
 }
 
-impl Event {
+/// A kind of event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventKind {
     /// The CloudEvents `type`.
-    pub fn kind(&self) -> &'static str {
-        match self.fact {
-            Fact::CallReceived { .. } => "call.received",
-            Fact::ComplianceChecked { .. } => "compliance.checked",
-            Fact::ComplianceViolated { .. } => "compliance.violated",
-            Fact::AuctionStarted { .. } => "auction.started",
-            Fact::LiveBidMissed { .. } => "bid.missed",
-            Fact::PingReserved { .. } => "ping.reserved",
-            Fact::BidRested { .. } => "bid.rested",
-            Fact::CapGroupSet { .. } => "cap_group.set",
-            Fact::TradingRulesSet { .. } => "trading_rules.set",
-            Fact::DealSet { .. } => "deal.set",
-            Fact::AuctionCompleted { .. } => "auction.completed",
-            Fact::RoutingDecision { .. } => "routing.decision",
-            Fact::CallRouted { .. } => "call.routed",
-            Fact::CallAttemptFailed { .. } => "call.attempt_failed",
-            Fact::CallBridged { .. } => "call.bridged",
-            Fact::CallEnded { .. } => "call.ended",
-            Fact::CallConverted { .. } => "call.converted",
-            Fact::CallRevenueReported { .. } => "call.revenue_reported",
-            Fact::CallRevenueLapsed { .. } => "call.revenue_lapsed",
-            Fact::CallDisputed { .. } => "call.disputed",
-            Fact::CallDisputeSettled { .. } => "call.dispute_settled",
-            Fact::BidPlaced { .. } | Fact::LiveBidPlaced { .. } => "bid.placed",
-            Fact::AccountChanged { .. } => "account.changed",
-            Fact::DepositBooked { .. } => "ledger.deposited",
-            Fact::TrackingNumberListed { .. } => "tracking_number.listed",
+    pub name: &'static str,
+    /// What it is about: the first part of the CloudEvents `subject`.
+    pub subject: &'static str,
+}
+
+/// One table for the kind of a fact and for the list of all kinds, in the order of [`Fact`].
+macro_rules! kinds {
+    ($($fact:ident: $name:literal about $subject:literal,)*) => {
+        impl Event {
+            /// The CloudEvents `type`.
+            pub fn kind(&self) -> &'static str {
+                match self.fact {
+                    $(Fact::$fact { .. } => $name,)*
+                }
+            }
         }
-    }
+
+        /// Every kind of event, in the order of [`Fact`].
+        pub const EVENT_KINDS: &[EventKind] = &[$(EventKind { name: $name, subject: $subject },)*];
+    };
+}
+
+kinds! {
+    CallReceived: "call.received" about "call",
+    ComplianceChecked: "compliance.checked" about "call",
+    ComplianceViolated: "compliance.violated" about "call",
+    AuctionStarted: "auction.started" about "call",
+    LiveBidPlaced: "bid.placed" about "call",
+    LiveBidMissed: "bid.missed" about "call",
+    AuctionCompleted: "auction.completed" about "call",
+    RoutingDecision: "routing.decision" about "call",
+    PingReserved: "ping.reserved" about "call",
+    BidRested: "bid.rested" about "bid_profile",
+    CallRouted: "call.routed" about "call",
+    CallAttemptFailed: "call.attempt_failed" about "call",
+    CallBridged: "call.bridged" about "call",
+    CallEnded: "call.ended" about "call",
+    CallConverted: "call.converted" about "call",
+    CallRevenueReported: "call.revenue_reported" about "call",
+    CallRevenueLapsed: "call.revenue_lapsed" about "call",
+    CallDisputed: "call.disputed" about "call",
+    CallDisputeSettled: "call.dispute_settled" about "call",
+    BidPlaced: "bid.placed" about "bid_profile",
+    AccountChanged: "account.changed" about "account",
+    DepositBooked: "ledger.deposited" about "account",
+    CapGroupSet: "cap_group.set" about "account",
+    TradingRulesSet: "trading_rules.set" about "exchange",
+    DealSet: "deal.set" about "account",
+    TrackingNumberListed: "tracking_number.listed" about "tracking_number",
 }

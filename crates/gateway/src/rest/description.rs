@@ -2,8 +2,8 @@
 
 use super::{
     accounts, api_keys, audit_entries, balances, bid_profiles, calls, cap_groups, deals, disputes, events,
-    health, live_bids, ping_endpoints, pings, receipts, revenue, ringba, tracking_numbers, trading_rules,
-    transfers,
+    events_description, health, live_bids, ping_endpoints, pings, receipts, revenue, ringba,
+    tracking_numbers, trading_rules, transfers,
 };
 use crate::access::Policy;
 use crate::problem::ProblemDetails;
@@ -27,6 +27,7 @@ use utoipa::{Modify, OpenApi};
         health::ready,
         health::metrics,
         json,
+        events_description::json,
         page,
         accounts::open,
         accounts::list,

@@ -11,6 +11,7 @@ mod deals;
 mod disputes;
 mod description;
 pub(crate) mod events;
+mod events_description;
 mod health;
 mod live_bids;
 mod ping_endpoints;
@@ -39,6 +40,7 @@ fn routes() -> Vec<Route> {
         get("/health/ready", Policy::Public, health::ready),
         get("/metrics", HOUSE, health::metrics),
         get("/openapi.json", Policy::Public, description::json),
+        get("/asyncapi.json", Policy::Public, events_description::json),
         get("/docs", Policy::Public, description::page),
         post("/v1/accounts", ADMIN, accounts::open),
         get("/v1/accounts", EVERYONE, accounts::list),

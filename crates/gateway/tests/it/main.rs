@@ -13,6 +13,7 @@ mod receipts;
 mod calls;
 mod revenue;
 mod disputes;
+mod events_description;
 mod api_keys;
 mod audit_entries;
 mod problems;

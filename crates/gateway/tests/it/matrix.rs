@@ -9,6 +9,7 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("GET", "/health/live", "P"),
     ("GET", "/health/ready", "P"),
     ("GET", "/openapi.json", "P"),
+    ("GET", "/asyncapi.json", "P"),
     ("GET", "/docs", "P"),
     ("GET", "/metrics", "AN"),
     ("POST", "/v1/accounts", "A"),

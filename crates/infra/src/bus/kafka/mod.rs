@@ -41,6 +41,18 @@ pub struct KafkaConfig {
     pub retention_hours: u32,
 }
 
+/// The topic, without its prefix, of events whose subject begins with this word.
+pub fn topic_of_subject(kind: &str) -> &'static str {
+    match kind {
+        "call" => "calls",
+        "account" => "accounts",
+        "bid_profile" => "bid-profiles",
+        "tracking_number" => "tracking-numbers",
+        "audit" => "audit",
+        _ => "exchange",
+    }
+}
+
 impl Default for KafkaConfig {
     fn default() -> Self {
         Self {
@@ -65,14 +77,7 @@ impl KafkaConfig {
 
     /// The topic of an event: the kind of its subject, which is the part before the slash.
     fn topic_of(&self, event: &OutboxEvent) -> String {
-        self.topic(match event.subject.split('/').next() {
-            Some("call") => "calls",
-            Some("account") => "accounts",
-            Some("bid_profile") => "bid-profiles",
-            Some("tracking_number") => "tracking-numbers",
-            Some("audit") => "audit",
-            _ => "exchange",
-        })
+        self.topic(topic_of_subject(event.subject.split('/').next().unwrap_or_default()))
     }
 
     fn client(&self) -> ClientConfig {
