@@ -1,4 +1,4 @@
-//! `/asyncapi.json` (AsyncAPI 3.0): the events as they stand in Kafka, made from the facts themselves.
+//! `/asyncapi.json` (`AsyncAPI` 3.0): the events as they stand in Kafka, made from the facts themselves.
 
 use super::events::EVENT_SOURCE;
 use axum::Json;
