@@ -94,7 +94,8 @@ fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     }
     let distances = known.iter().map(|known| (strsim::damerau_levenshtein(&name, known), *known));
     let (distance, nearest) = distances.min()?;
-    (distance <= nearest.len().div_ceil(4)).then_some(nearest)
+    // Of one or two letters, any is near any other.
+    (nearest.len() >= 3 && distance <= nearest.len().div_ceil(4)).then_some(nearest)
 }
 
 /// `a`, `a or b`, `a, b or c`.
@@ -261,6 +262,12 @@ mod tests {
                 "leave it out; known are name, kind",
             ),
             ("unknown field `x`, there are no fields", None, "is unknown", "leave it out"),
+            (
+                "unknown variant `Z`, expected one of `A`, `B`, `C`",
+                None,
+                "is 'Z', which is no choice",
+                "send A, B or C",
+            ),
             (days, None, "is 'mnoday', which is no choice", "send mon, tue or wed"),
             (
                 "unknown variant `Monday`, expected `mon` or `tue`",
