@@ -40,11 +40,6 @@ struct Misread {
     message: String,
 }
 
-/// Reads a whole document.
-pub(super) fn read<T: RequestBody>(document: &Value) -> Result<T, Vec<FieldProblem>> {
-    first_misread::<T>(document).map_err(|_| find::<T>(document.clone()))
-}
-
 fn first_misread<T: DeserializeOwned>(document: &Value) -> Result<T, Misread> {
     serde_path_to_error::deserialize(document).map_err(|error| {
         let mut path = Path::new();

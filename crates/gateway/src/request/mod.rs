@@ -19,7 +19,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use exchange::ledger::money::Micros;
 use infra::store::{MAX_PAGE, Page};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::str::FromStr;
 use wording::{Said, said};
 
@@ -47,15 +48,66 @@ pub(crate) fn from_json<T: RequestBody>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(value)
 }
 
-/// The members of a JSON object, to which the handler has some to add before [`from_fields`] reads it.
-pub(crate) struct Fields(pub(crate) Map<String, Value>);
+/// A JSON object, to which the handler adds members that may be left out. It stays a text, so that a member that is there twice is
+/// noticed.
+pub(crate) struct Fields {
+    text: Vec<u8>,
+    names: BTreeSet<String>,
+}
 
 impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let bytes = json_bytes(request, state).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| misread(&error))
+        let text = json_bytes(request, state).await?.to_vec();
+        let members: Map<String, Value> = serde_json::from_slice(&text).map_err(|error| misread(&error))?;
+        Ok(Self { text, names: members.into_iter().map(|(name, _)| name).collect() })
+    }
+}
+
+impl Fields {
+    /// Whether there is such a member.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Adds a member where it is left out.
+    #[must_use]
+    pub(crate) fn or_add(mut self, name: &str, value: &impl Serialize) -> Self {
+        if self.has(name) {
+            return self;
+        }
+        let mut member = json!({ name: value }).to_string();
+        // Without its braces.
+        member.pop();
+        member.remove(0);
+        if !self.names.is_empty() {
+            member.push(',');
+        }
+        let inside = self.text.iter().position(|byte| *byte == b'{').map_or(0, |brace| brace + 1);
+        self.text.splice(inside..inside, member.into_bytes());
+        self.names.insert(name.to_owned());
+        self
+    }
+
+    /// Reads the value.
+    pub(crate) fn read<T: RequestBody>(&self) -> Result<T, Problem> {
+        from_json(&self.text)
+    }
+
+    /// Reads the value that stands at `in_path`: that may be left out of the body, or is the same there.
+    pub(crate) fn read_at<T: RequestBody, K: Serialize + PartialEq>(
+        self,
+        name: &'static str,
+        in_path: &K,
+        of: impl Fn(&T) -> &K,
+    ) -> Result<T, Problem> {
+        let value = self.or_add(name, in_path).read()?;
+        if of(&value) != in_path {
+            let fix = "leave it out, or send what the path says";
+            return Err(Problem::field(Kind::Invalid, name, "is not the one in the path", fix));
+        }
+        Ok(value)
     }
 }
 
@@ -65,14 +117,6 @@ async fn json_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes
         return Err(Problem::new(Kind::UnsupportedMediaType, fix));
     }
     Bytes::from_request(request, state).await.map_err(unread)
-}
-
-/// Reads a value from the members of a JSON object.
-pub(crate) fn from_fields<T: RequestBody>(fields: Map<String, Value>) -> Result<T, Problem> {
-    let given = Value::Object(fields);
-    let value = faults::read(&given).map_err(|errors| Problem::fields(Kind::Invalid, errors))?;
-    check_lists(given, &value)?;
-    Ok(value)
 }
 
 /// The members of a value that is written as an object.

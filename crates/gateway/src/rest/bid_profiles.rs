@@ -40,38 +40,31 @@ impl RequestBody for BidProfile {
 pub(crate) async fn place(
     State(gateway): State<Gateway>,
     principal: Principal,
-    Fields(mut fields): Fields,
+    mut fields: Fields,
 ) -> Result<impl IntoResponse, Problem> {
     let id = BidProfileId(Uuid::now_v7());
-    if fields.insert("id".to_owned(), id.to_string().into()).is_some() {
+    if fields.has("id") {
         let fix = "leave it out, or PUT the bid under an id of your own";
         return Err(Problem::field(Kind::Invalid, "id", "is drawn here", fix));
     }
     if let Some(own) = principal.role.account() {
-        fields.entry("buyer").or_insert_with(|| own.to_string().into());
+        fields = fields.or_add("buyer", &own);
     }
-    let bid: BidProfile = request::from_fields(fields)?;
+    let bid: BidProfile = fields.or_add("id", &id).read()?;
     let bid = store(&gateway, principal, bid).await?;
     Ok((StatusCode::CREATED, [(header::LOCATION, format!("/v1/bid-profiles/{id}"))], Json(bid)))
 }
 
-/// Place a bid profile, or change it. Sending the same again changes nothing.
+/// Place a bid profile, or change it. `id` may be left out of the body. Sending the same again changes nothing.
 #[utoipa::path(put, path = "/v1/bid-profiles/{id}", tag = "bid profiles", params(("id" = BidProfileId, Path)),
     request_body = BidProfile, responses((status = 200, body = BidProfile)))]
 pub(crate) async fn put(
     State(gateway): State<Gateway>,
     principal: Principal,
     Part(id): Part<BidProfileId>,
-    Body(bid): Body<BidProfile>,
+    fields: Fields,
 ) -> Result<Json<BidProfile>, Problem> {
-    if bid.id != id {
-        return Err(Problem::field(
-            Kind::Invalid,
-            "id",
-            "is not the one in the path",
-            "send the id of the path",
-        ));
-    }
+    let bid = fields.read_at("id", &id, |bid: &BidProfile| &bid.id)?;
     store(&gateway, principal, bid).await.map(Json)
 }
 

@@ -2,8 +2,8 @@
 
 use super::Listed;
 use crate::access::Principal;
-use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part, Query, RequestBody};
+use crate::problem::Problem;
+use crate::request::{self, Fields, Part, Query, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
@@ -34,19 +34,16 @@ impl RequestBody for CapGroup {
     }
 }
 
-/// Set a group up, or change it. Bids join it by naming it in `caps.group`. Sending the same again changes nothing.
+/// Set a group up, or change it. Bids join it by naming it in `caps.group`. `id` may be left out of the body. Sending the same again changes nothing.
 #[utoipa::path(put, path = "/v1/cap-groups/{id}", tag = "cap groups", params(("id" = CapGroupId, Path)),
     request_body = CapGroup, responses((status = 200, body = CapGroup)))]
 pub(crate) async fn put(
     State(gateway): State<Gateway>,
     principal: Principal,
     Part(id): Part<CapGroupId>,
-    Body(group): Body<CapGroup>,
+    fields: Fields,
 ) -> Result<Json<CapGroup>, Problem> {
-    if group.id != id {
-        let fix = "send the id of the path";
-        return Err(Problem::field(Kind::Invalid, "id", "is not the one in the path", fix));
-    }
+    let group = fields.read_at("id", &id, |group: &CapGroup| &group.id)?;
     principal.confined_to(Some(group.buyer), "buyer")?;
     // Ids cannot be guessed, but they may leak: that there is such a group is not another buyer's to know.
     let there = gateway.read(move |reader| reader.cap_group(id)).await?;

@@ -2,8 +2,8 @@
 
 use super::Listed;
 use crate::access::{Principal, Role};
-use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part, Query, RequestBody};
+use crate::problem::Problem;
+use crate::request::{self, Fields, Part, Query, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
@@ -94,19 +94,16 @@ impl RequestBody for Deal {
     }
 }
 
-/// Agree a deal, or change it. Sending the same again changes nothing.
+/// Agree a deal, or change it. `id` may be left out of the body. Sending the same again changes nothing.
 #[utoipa::path(put, path = "/v1/deals/{id}", tag = "deals", params(("id" = DealId, Path)),
     request_body = Deal, responses((status = 200, body = Deal)))]
 pub(crate) async fn put(
     State(gateway): State<Gateway>,
     principal: Principal,
     Part(id): Part<DealId>,
-    Body(deal): Body<Deal>,
+    fields: Fields,
 ) -> Result<Json<Deal>, Problem> {
-    if deal.id != id {
-        let fix = "send the id of the path";
-        return Err(Problem::field(Kind::Invalid, "id", "is not the one in the path", fix));
-    }
+    let deal = fields.read_at("id", &id, |deal: &Deal| &deal.id)?;
     gateway.engine().command(Command::PutDeal { deal: deal.clone() }, principal.actor()).await?;
     Ok(Json(deal))
 }

@@ -2,8 +2,8 @@
 
 use super::Listed;
 use crate::access::Principal;
-use crate::problem::{Kind, Problem};
-use crate::request::{self, Body, Part, Query, RequestBody};
+use crate::problem::Problem;
+use crate::request::{self, Fields, Part, Query, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
@@ -22,19 +22,16 @@ impl RequestBody for TrackingNumber {
     }
 }
 
-/// List a number, or change it. Sending the same again changes nothing.
+/// List a number, or change it. `number` may be left out of the body. Sending the same again changes nothing.
 #[utoipa::path(put, path = "/v1/tracking-numbers/{number}", tag = "tracking numbers",
     params(("number" = PhoneNumber, Path)), request_body = TrackingNumber, responses((status = 200, body = TrackingNumber)))]
 pub(crate) async fn put(
     State(gateway): State<Gateway>,
     principal: Principal,
     Part(at): Part<PhoneNumber>,
-    Body(number): Body<TrackingNumber>,
+    fields: Fields,
 ) -> Result<Json<TrackingNumber>, Problem> {
-    if number.number != at {
-        let fix = "send the number of the path";
-        return Err(Problem::field(Kind::Invalid, "number", "is not the one in the path", fix));
-    }
+    let number = fields.read_at("number", &at, |number: &TrackingNumber| &number.number)?;
     gateway
         .engine()
         .command(Command::PutTrackingNumber { number: number.clone() }, principal.actor())

@@ -2,7 +2,7 @@
 
 use super::Listed;
 use crate::access::Principal;
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use crate::request::{self, Fields, Part, Query, RequestBody};
 use crate::state::Gateway;
 use axum::Json;
@@ -29,15 +29,9 @@ pub(crate) async fn put(
     State(gateway): State<Gateway>,
     principal: Principal,
     Part(scope): Part<Scope>,
-    Fields(mut fields): Fields,
+    fields: Fields,
 ) -> Result<Json<ScopedRules>, Problem> {
-    let in_path = serde_json::to_value(&scope).map_err(|error| Problem::internal(&error))?;
-    fields.entry("scope").or_insert(in_path);
-    let rules: ScopedRules = request::from_fields(fields)?;
-    if rules.scope != scope {
-        let fix = "send the scope of the path, or leave it out";
-        return Err(Problem::field(Kind::Invalid, "scope", "is not the one in the path", fix));
-    }
+    let rules = fields.read_at("scope", &scope, |rules: &ScopedRules| &rules.scope)?;
     gateway
         .engine()
         .command(Command::PutTradingRules { rules: Box::new(rules.clone()) }, principal.actor())

@@ -249,3 +249,30 @@ async fn what_is_there_twice_is_told() {
     assert_eq!(problem.fields(), ["name", "color"], "{}", problem.text);
     assert_eq!(problem.json["errors"][0]["problem"], "is there more than once");
 }
+
+#[tokio::test]
+async fn what_the_path_says_may_be_left_out_of_the_body_and_is_not_contradicted() {
+    let house = House::furnished().await;
+    let id = "01975a3e-7c4d-7a10-8f6e-2b9d5c1e4f70";
+    let number = json!({ "seller": SELLER, "vertical": "roofing", "origin": "organic_inbound", "floor_micros": 0,
+        "payout_basis_points": 7_000, "active": true });
+    let group = json!({ "buyer": BUYER, "name": "all", "limits": [{ "per": "day", "calls": 3 }] });
+    let deal = json!({ "name": "d", "active": true, "seller": SELLER, "buyers": [BUYER], "floor_micros": 0, "first_look": false });
+    for (path, name, body, other) in [
+        ("tracking-numbers/+18005550188".to_owned(), "number", number, "+18005550189"),
+        (format!("cap-groups/{id}"), "id", group, "01975a3e-7c4d-7a10-8f6e-2b9d5c1e4f71"),
+        (format!("deals/{id}"), "id", deal, "01975a3e-7c4d-7a10-8f6e-2b9d5c1e4f71"),
+        (format!("bid-profiles/{id}"), "id", bid(BUYER, 30), "01975a3e-7c4d-7a10-8f6e-2b9d5c1e4f71"),
+    ] {
+        let path = format!("/v1/{path}");
+        let put = house.ask(Who::Admin, "PUT", &path, body).await.expect(200).json;
+        house.ask(Who::Admin, "PUT", &path, put.clone()).await.expect(200);
+        let mut contradicting = put;
+        contradicting[name] = json!(other);
+        let refused = house.ask(Who::Admin, "PUT", &path, contradicting).await.expect(422);
+        assert_eq!(refused.fields(), [name], "{}", refused.text);
+    }
+    let empty =
+        house.ask(Who::Admin, "PUT", "/v1/trading-rules/vertical:roofing", json!({})).await.expect(200);
+    assert_eq!(empty.json["scope"], json!({ "vertical": "roofing" }));
+}
