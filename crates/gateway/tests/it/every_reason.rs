@@ -205,16 +205,16 @@ async fn nothing_at_all_is_told_what_there_should_be() {
         ("POST", "/v1/ping-endpoints".to_owned(), &["name", "number"]),
         ("POST", format!("/v1/accounts/{BUYER}/deposits"), &["amount_micros", "reference"]),
         ("POST", format!("/v1/calls/{ID}/revenue"), &["revenue"]),
-        ("PUT", format!("/v1/cap-groups/{ID}"), &["buyer", "id", "name"]),
+        ("PUT", format!("/v1/cap-groups/{ID}"), &["buyer", "name"]),
         (
             "PUT",
             format!("/v1/deals/{ID}"),
-            &["active", "buyers", "first_look", "floor_micros", "id", "name", "seller"],
+            &["active", "buyers", "first_look", "floor_micros", "name", "seller"],
         ),
         (
             "PUT",
             format!("/v1/tracking-numbers/{NUMBER}"),
-            &["active", "floor_micros", "number", "origin", "payout_basis_points", "seller", "vertical"],
+            &["active", "floor_micros", "origin", "payout_basis_points", "seller", "vertical"],
         ),
     ] {
         let answer = house.ask(Who::Admin, method, &path, json!({})).await.expect(422);
