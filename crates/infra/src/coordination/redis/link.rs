@@ -88,11 +88,11 @@ impl Link {
     /// Asks Redis, if it is up.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CoordinationError> {
         let mut connection = self.shared.connection()?;
-        let mut answer = connection.send_packed_command(command).await;
+        let mut answer = ask(&mut connection, command).await;
         if answer.as_ref().is_err_and(|error| error.detail().is_some_and(library::is_missing)) {
             // Somebody emptied it: the connection need not have broken for that.
             answer = match load_library(&mut connection).await {
-                Ok(()) => connection.send_packed_command(command).await,
+                Ok(()) => ask(&mut connection, command).await,
                 Err(error) => Err(error),
             };
         }
@@ -180,7 +180,7 @@ impl Shared {
 
     /// A server that drops what it likes when its memory is full drops buyers, too, and then has to be rebuilt.
     async fn warn_of_eviction(&self, connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-        let info = connection.send_packed_command(redis::cmd("INFO").arg("memory")).await?;
+        let info = ask(connection, redis::cmd("INFO").arg("memory")).await?;
         let info: String = redis::from_redis_value(info)?;
         let says = |line: &str| info.lines().any(|found| found == line);
         if !says("maxmemory:0") && !says("maxmemory_policy:noeviction") {
@@ -212,8 +212,13 @@ impl Shared {
     }
 }
 
+/// Asks, and takes a refusal for the error it is: the driver hands it over as a value.
+async fn ask(connection: &mut MultiplexedConnection, command: &Cmd) -> Result<Value, RedisError> {
+    connection.send_packed_command(command).await?.extract_error()
+}
+
 async fn load_library(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-    match connection.send_packed_command(&library::load()).await {
+    match ask(connection, &library::load()).await {
         Err(error) if !error.detail().is_some_and(library::is_there_already) => Err(error),
         _ => Ok(()),
     }
@@ -283,7 +288,7 @@ async fn watch(
                 if away { return "a request got no answer".to_owned() }
             }
             _ = pings.tick() => {
-                if let Err(error) = connection.send_packed_command(&redis::cmd("PING")).await {
+                if let Err(error) = ask(&mut connection, &redis::cmd("PING")).await {
                     return error.to_string();
                 }
             }
