@@ -9,7 +9,7 @@ use crate::event::{Event, Fact, Subject};
 use crate::id::{AccountId, BidProfileId, CallId};
 use crate::ledger::money::Micros;
 use crate::ledger::transfer::{LedgerAccount, Transfer, TransferReason};
-use crate::refused::{CommandRefused, field_error};
+use crate::refused::{CommandRefused, FieldError, field_error};
 use crate::time::Timestamp;
 use crate::track_record::TrackRecord;
 use serde::{Deserialize, Serialize};
@@ -147,14 +147,7 @@ pub(crate) fn dispute(
     note: Option<String>,
     now: Timestamp,
 ) -> Result<Vec<Effect>, CommandRefused> {
-    if let Some(note) = &note
-        && (note.len() > NOTE_BYTES_MAX
-            || note.chars().any(|character| character.is_control() && character != '\n'))
-    {
-        let problem = format!("is longer than {NOTE_BYTES_MAX} bytes, or has control characters");
-        return CommandRefused::unless_valid(vec![field_error("note", problem, "say it in a few words")])
-            .map(|()| Vec::new());
-    }
+    CommandRefused::unless_valid(note.as_deref().and_then(note_problem).into_iter().collect())?;
     if book.disputes.contains_key(&charged.call) {
         return Err(CommandRefused::Conflict("the call has been disputed already".to_owned()));
     }
@@ -174,6 +167,14 @@ pub(crate) fn dispute(
     change_bid(book, dispute.charged.bid, TrackRecord::disputed, &mut effects);
     keep(book, dispute, fact, now, &mut effects);
     Ok(effects)
+}
+
+fn note_problem(note: &str) -> Option<FieldError> {
+    let is_unfit = |letter: char| letter.is_control() && letter != '\n';
+    (note.len() > NOTE_BYTES_MAX || note.chars().any(is_unfit)).then(|| {
+        let problem = format!("is longer than {NOTE_BYTES_MAX} bytes, or has control characters");
+        field_error("note", problem, "say it in a few words")
+    })
 }
 
 /// The house decides a dispute. The same decision again changes nothing; another one is refused.

@@ -298,19 +298,18 @@ fn conclude(
         .take(places)
         .map(|place| {
             let entrant = &entrants[*place];
-            let floor = call.deal_of(entrant.buyer).map_or(call.floor, |deal| deal.floor_micros);
-            (entrant, cleared(entrant, entrants, floor, rules))
+            (entrant, cleared(entrant, entrants, call.floor_for(entrant.buyer), rules))
         })
         .collect();
     let winner = placed.first().map(|(winner, _)| *winner);
-    let rule = winner.map_or(WinningRule::Score, |winner| winning_rule(winner, again, rules));
+    let by_score = winner.is_none_or(|winner| won_by_score(winner, again, rules));
     let losers = order.iter().skip(1).map(|place| &entrants[*place]);
     let kept = losers.enumerate().filter(|(place, loser)| *place < LOSSES_MAX || loser.live.is_some());
     let mut lost: Vec<Loss> =
-        kept.filter_map(|(_, loser)| winner.map(|winner| loss(loser, winner, rule, rules))).collect();
+        kept.filter_map(|(_, loser)| winner.map(|winner| loss(loser, winner, by_score, rules))).collect();
     lost.extend(live.iter().filter_map(|said| {
         let quality = index.slot(said.bid).map(|slot| market.usages.record(slot).quality());
-        refused_loss(said, winner, rule, call, quality)
+        refused_loss(said, winner, by_score, call, quality)
     }));
     let notices = notices(&live, placed.first().copied(), &lost);
     let plan = placed
@@ -362,34 +361,19 @@ fn ranked(entrant: &Entrant, price: Price, call: &CallFacts, market: &Market) ->
     }
 }
 
-/// What put the winner first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WinningRule {
-    /// Its deal goes before the open auction, and within that its score.
-    FirstLook,
-    /// Its score: a higher price would have had a better place.
-    Score,
-    /// Something other than its price.
-    Routing,
-}
-
-fn winning_rule(winner: &Entrant, again: Again, rules: &TradingRules) -> WinningRule {
+/// Whether its score put the winner first, within its tier: a higher price would have had a better place.
+fn won_by_score(winner: &Entrant, again: Again, rules: &TradingRules) -> bool {
     let by_score = rules.algorithm == Algorithm::HighestBid && rules.auction_type != AuctionType::FixedPrice;
-    match again {
-        Again::First(bid) if bid == winner.bid => WinningRule::Routing,
-        _ if !by_score => WinningRule::Routing,
-        _ if winner.has_first_look() => WinningRule::FirstLook,
-        _ => WinningRule::Score,
-    }
+    by_score && again != Again::First(winner.bid)
 }
 
 /// Why an entrant lost, and what it would have taken, where a price would have won for certain.
-fn loss(loser: &Entrant, winner: &Entrant, rule: WinningRule, rules: &TradingRules) -> Loss {
+fn loss(loser: &Entrant, winner: &Entrant, by_score: bool, rules: &TradingRules) -> Loss {
     let beaten_by_deal = winner.has_first_look() && !loser.has_first_look();
-    let reason = match rule {
+    let reason = match by_score {
         _ if beaten_by_deal => LossReason::LostToDeal,
-        WinningRule::FirstLook | WinningRule::Score => LossReason::LostToHigherBid,
-        WinningRule::Routing => LossReason::LostByRouting,
+        true => LossReason::LostToHigherBid,
+        false => LossReason::LostByRouting,
     };
     let by_price = reason == LossReason::LostToHigherBid;
     let min_to_win_micros =
@@ -401,7 +385,7 @@ fn loss(loser: &Entrant, winner: &Entrant, rule: WinningRule, rules: &TradingRul
 fn refused_loss(
     said: &LiveReceipt,
     winner: Option<&Entrant>,
-    rule: WinningRule,
+    by_score: bool,
     call: &CallFacts,
     quality: Option<u16>,
 ) -> Option<Loss> {
@@ -414,8 +398,9 @@ fn refused_loss(
     let to_beat = match winner {
         None => Some(Micros::ZERO),
         Some(winner) if winner.has_first_look() && !deal.is_some_and(|deal| deal.first_look) => None,
-        Some(winner) => (rule != WinningRule::Routing)
-            .then(|| needed_to_score(winner.offer.score, Micros(1), quality, &call.rules)),
+        Some(winner) => {
+            by_score.then(|| needed_to_score(winner.offer.score, Micros(1), quality, &call.rules))
+        }
     };
     let min_to_win_micros = floor.zip(to_beat).map(|(floor, to_beat)| floor.max(to_beat));
     Some(Loss { bid: said.bid, buyer: said.buyer, reason, min_to_win_micros })

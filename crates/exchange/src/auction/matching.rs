@@ -87,6 +87,11 @@ impl CallFacts<'_> {
     pub fn deal_of(&self, buyer: AccountId) -> Option<&Deal> {
         self.deals.iter().copied().find(|deal| deal.buyers.contains(&buyer))
     }
+
+    /// The least this buyer's bids must be worth: its deal's floor, or the open auction's.
+    pub fn floor_for(&self, buyer: AccountId) -> Micros {
+        self.deal_of(buyer).map_or(self.floor, |deal| deal.floor_micros)
+    }
 }
 
 /// What the marketplace looks like at the moment of the auction.

@@ -5,8 +5,7 @@ use super::effects::Effects;
 use super::effects::count;
 use super::ending::{end, turn_away};
 use super::keep;
-use crate::auction::index::StandingBid;
-use crate::auction::matching::{CallFacts, Market, Refusal, WallClocks, standing_refusal};
+use crate::auction::matching::{CallFacts, Refusal, offer};
 use crate::bid::live::{BidRequest, LiveAnswer, LiveSaid, NoLiveBid};
 use crate::book::Book;
 use crate::call::{Call, CallState, Outcome};
@@ -36,7 +35,7 @@ pub(super) fn auction(
         Some(facts) if deadline_ms > 0 => bid_requests(book, &call, facts, out.now),
         _ => Vec::new(),
     };
-    tell_start(book, &call, requests.len(), out);
+    tell_start(book, &call, facts.as_ref(), requests.len(), out);
     if requests.is_empty() {
         decide(book, call, screening, &[], reserve_ms, None, out);
         return;
@@ -52,9 +51,13 @@ pub(super) fn auction(
 }
 
 /// Tells that the auction begins, and how many live bidders are asked.
-pub(super) fn tell_start(book: &Book, call: &Call, asked: usize, out: &mut Effects) {
-    let deals = book.deals(call);
-    let facts = book.facts(call, &deals);
+pub(super) fn tell_start(
+    book: &Book,
+    call: &Call,
+    facts: Option<&CallFacts>,
+    asked: usize,
+    out: &mut Effects,
+) {
     let rules = facts.map_or_else(|| book.rules(call), |facts| facts.rules);
     out.tell(Fact::AuctionStarted {
         vertical: call.vertical.clone(),
@@ -74,7 +77,8 @@ fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> 
         let standing = book.bids.at(*slot);
         let profile = &standing.profile;
         let Some(bidder) = &profile.live else { continue };
-        if live_refusal(*slot, standing, facts, &market, &clocks).is_some() {
+        // Whatever it answered, a call that its profile refuses at its highest price would not be its.
+        if offer(*slot, standing, facts, &market, &clocks).is_err() {
             continue;
         }
         asked.push(BidRequest {
@@ -84,7 +88,7 @@ fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> 
             deadline_ms: bidder.timeout_ms.map_or(facts.rules.bidding_deadline_ms, |timeout_ms| {
                 timeout_ms.min(facts.rules.bidding_deadline_ms)
             }),
-            floor_micros: facts.deal_of(profile.buyer).map_or(facts.floor, |deal| deal.floor_micros),
+            floor_micros: facts.floor_for(profile.buyer),
             most_micros: profile.price.amount(),
             currency: facts.currency,
             vertical: call.vertical.clone(),
@@ -104,28 +108,6 @@ fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> 
     asked
 }
 
-/// Why a live bidder is not asked: whatever it answered, the call would not be its.
-fn live_refusal(
-    slot: usize,
-    standing: &StandingBid,
-    facts: &CallFacts,
-    market: &Market,
-    clocks: &WallClocks,
-) -> Option<Refusal> {
-    let profile = &standing.profile;
-    if let Some(refusal) = profile.criteria.refusal(facts) {
-        return Some(refusal);
-    }
-    let most = profile.price.amount();
-    match facts.deal_of(profile.buyer) {
-        Some(deal) if most < deal.floor_micros => return Some(Refusal::BelowDealFloor),
-        None if most < facts.floor => return Some(Refusal::BelowFloor),
-        _ => {}
-    }
-    let hold = profile.price.most(standing.max_call_s);
-    standing_refusal(slot, standing, hold, facts, market, clocks)
-}
-
 /// Why the live bidders that were not asked were not.
 pub(super) fn not_asked(
     book: &Book,
@@ -137,7 +119,7 @@ pub(super) fn not_asked(
     let clocks = book.bids.clocks(now);
     let live = book.bids.live(facts.vertical).iter().map(|slot| (*slot, book.bids.at(*slot)));
     let not_asked = live.filter(|(_, standing)| answers.iter().all(|said| said.bid != standing.profile.id));
-    not_asked.filter_map(|(slot, standing)| live_refusal(slot, standing, facts, &market, &clocks)).collect()
+    not_asked.filter_map(|(slot, standing)| offer(slot, standing, facts, &market, &clocks).err()).collect()
 }
 
 /// A call whose live bidders are being asked.

@@ -144,6 +144,7 @@ pub(super) fn redeem(
     let mut of_ping = Effects::of(reserved, out.now);
     give_up(book, reserved_call, &attempt, Outcome::Redeemed { by: call.id }, None, &mut of_ping);
     out.decided.append(&mut of_ping.decided);
-    tell_start(book, &call, 0, out);
+    let deals = book.deals(&call);
+    tell_start(book, &call, book.facts(&call, &deals).as_ref(), 0, out);
     decide(book, call, screening, &[], None, Some((reserved, planned)), out);
 }

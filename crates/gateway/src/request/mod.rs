@@ -9,6 +9,7 @@ mod query;
 
 pub(crate) use faults::RequestBody;
 pub(crate) use query::{Moment, Query};
+pub(crate) use wording::shown;
 
 use crate::problem::{FieldProblem, Kind, Problem};
 use axum::body::Bytes;
@@ -19,8 +20,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use exchange::ledger::money::Micros;
 use infra::store::{MAX_PAGE, Page};
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use wording::{Said, said};
 
@@ -60,8 +62,9 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let text = json_bytes(request, state).await?.to_vec();
-        let members: Map<String, Value> = serde_json::from_slice(&text).map_err(|error| misread(&error))?;
-        Ok(Self { text, names: members.into_iter().map(|(name, _)| name).collect() })
+        let members: BTreeMap<String, IgnoredAny> =
+            serde_json::from_slice(&text).map_err(|error| misread(&error))?;
+        Ok(Self { text, names: members.into_keys().collect() })
     }
 }
 

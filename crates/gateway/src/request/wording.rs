@@ -73,7 +73,8 @@ impl Said<'_> {
     }
 }
 
-fn shown(name: &str) -> String {
+/// A name as it is shown again to those who sent it.
+pub(crate) fn shown(name: &str) -> String {
     name.chars().filter(|letter| !letter.is_control()).take(SHOWN_MAX).collect()
 }
 

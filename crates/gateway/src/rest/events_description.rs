@@ -33,8 +33,8 @@ pub(crate) async fn json() -> Json<Value> {
 fn asyncapi() -> Value {
     let messages: Vec<Message> = facts().chain(audit()).collect();
     let channels: BTreeSet<&str> = messages.iter().map(|message| message.channel).collect();
-    let described = |show: fn(&str, &[Message]) -> Value| -> Map<String, Value> {
-        channels.iter().map(|channel| ((*channel).to_owned(), show(channel, &messages))).collect()
+    let described = |describe: &dyn Fn(&str) -> Value| -> Map<String, Value> {
+        channels.iter().map(|channel| ((*channel).to_owned(), describe(channel))).collect()
     };
     json!({
         "asyncapi": "3.0.0",
@@ -46,8 +46,8 @@ fn asyncapi() -> Value {
                             microseconds since 1970-01-01T00:00:00Z.",
         },
         "defaultContentType": "application/cloudevents+json",
-        "channels": described(channel),
-        "operations": described(operation),
+        "channels": described(&|name| channel(name, &messages)),
+        "operations": described(&operation),
         "components": {
             "messages": messages.iter().map(|it| (it.key(), it.describe())).collect::<Map<_, _>>(),
             "schemas": schemas(),
@@ -129,6 +129,6 @@ fn channel(channel: &str, messages: &[Message]) -> Value {
     })
 }
 
-fn operation(channel: &str, _messages: &[Message]) -> Value {
+fn operation(channel: &str) -> Value {
     json!({ "action": "send", "channel": { "$ref": format!("#/channels/{channel}") } })
 }

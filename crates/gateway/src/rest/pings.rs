@@ -2,7 +2,7 @@
 
 use crate::access::{Principal, Role};
 use crate::problem::{Kind, Problem};
-use crate::request::{Body, RequestBody};
+use crate::request::{Body, RequestBody, shown};
 use crate::state::Gateway;
 use axum::Json;
 use axum::extract::State;
@@ -31,6 +31,9 @@ const TAG_VALUE_BYTES_MAX: usize = 256;
 /// What to send in place of a state there is not.
 pub(super) const STATE_FIX: &str =
     "send the postal code of a state, territory or province, such as FL, PR or ON";
+/// What to send in place of what is no tag.
+pub(super) const TAG_FIX: &str =
+    "name it with 1 to 64 of a-z, 0-9 and _, and give it a value of 1 to 256 bytes";
 /// What stands in place of a carrier trunk's name.
 const TRUNK: &str = "ping";
 
@@ -233,9 +236,7 @@ fn tag_problems(tags: &BTreeMap<String, String>) -> Vec<FieldError> {
     }
     let wrong = tags.iter().filter(|(name, value)| !is_tag(name, value));
     let of_tag = |(name, _): (&String, _)| {
-        let fix = "name it with 1 to 64 of a-z, 0-9 and _, and give it a value of 1 to 256 bytes";
-        let name: String = name.chars().filter(|letter| !letter.is_control()).take(60).collect();
-        problem(format!("has an entry '{name}' that is no tag"), fix.to_owned())
+        problem(format!("has an entry '{}' that is no tag", shown(name)), TAG_FIX.to_owned())
     };
     wrong.map(of_tag).collect()
 }

@@ -94,32 +94,28 @@ impl TransferView {
     ) -> Result<Option<Self>, StoreError> {
         let own_ledgers = [LedgerAccount::Available(own), LedgerAccount::Held(own)];
         let is_own = |ledger: &LedgerAccount| own_ledgers.contains(ledger);
-        let (charge, other_part, is_told_here) = match booked.transfer.reason {
+        let (charge, [payout, margin]) = match booked.transfer.reason {
             _ if !is_own(&booked.transfer.from) && !is_own(&booked.transfer.to) => return Ok(None),
-            TransferReason::Payout { call } => {
-                (BuyerReason::Charge { call }, TransferReason::Margin { call }, true)
+            TransferReason::Payout { call } | TransferReason::Margin { call } => {
+                let parts = [TransferReason::Payout { call }, TransferReason::Margin { call }];
+                (BuyerReason::Charge { call }, parts)
             }
-            TransferReason::Margin { call } => {
-                (BuyerReason::Charge { call }, TransferReason::Payout { call }, false)
+            TransferReason::RevenuePayout { call } | TransferReason::RevenueMargin { call } => {
+                let parts = [TransferReason::RevenuePayout { call }, TransferReason::RevenueMargin { call }];
+                (BuyerReason::RevenueCharge { call }, parts)
             }
-            TransferReason::RevenuePayout { call } => {
-                (BuyerReason::RevenueCharge { call }, TransferReason::RevenueMargin { call }, true)
-            }
-            TransferReason::RevenueMargin { call } => {
-                (BuyerReason::RevenueCharge { call }, TransferReason::RevenuePayout { call }, false)
-            }
-            TransferReason::RefundPayout { call } => {
-                (BuyerReason::Refund { call }, TransferReason::RefundMargin { call }, true)
-            }
-            TransferReason::RefundMargin { call } => {
-                (BuyerReason::Refund { call }, TransferReason::RefundPayout { call }, false)
+            TransferReason::RefundPayout { call } | TransferReason::RefundMargin { call } => {
+                let parts = [TransferReason::RefundPayout { call }, TransferReason::RefundMargin { call }];
+                (BuyerReason::Refund { call }, parts)
             }
             TransferReason::Deposit { .. } | TransferReason::Hold { .. } | TransferReason::Release { .. } => {
                 return Ok(Some(Self::new(booked)));
             }
         };
-        let other = reader.transfer(&other_part)?.map(|other| other.transfer.amount_micros);
-        if other.is_some() && !is_told_here {
+        let is_payout = booked.transfer.reason == payout;
+        let other = reader.transfer(if is_payout { &margin } else { &payout })?;
+        let other = other.map(|other| other.transfer.amount_micros);
+        if other.is_some() && !is_payout {
             return Ok(None);
         }
         let amount_micros = Micros(booked.transfer.amount_micros.0 + other.unwrap_or_default().0);

@@ -54,7 +54,7 @@ fn every_way_of_cooking_the_books_is_found(new_home: fn() -> Home) {
         ),
         (
             "DELETE FROM transfers WHERE reason LIKE 'payout:%'",
-            format!("call {one}: payout:{one} is 0.00, its document says 7.00"),
+            format!("call {one}: payout:{one} is 0.00, its documents say 7.00"),
         ),
         (
             "DELETE FROM transfers WHERE reason LIKE 'release:%'",
@@ -141,7 +141,7 @@ fn what_is_kept_for_a_revenue_is_looked_at_too(new_home: fn() -> Home) {
             &revenue_reported,
             0,
             "DELETE FROM transfers WHERE reason LIKE 'revenue_payout:%'",
-            format!("call {one}: revenue_payout:{one} is 0.00, its document says 3.50"),
+            format!("call {one}: revenue_payout:{one} is 0.00, its documents say 3.50"),
         ),
         (
             &revenue_lapsed,

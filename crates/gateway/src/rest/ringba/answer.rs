@@ -1,7 +1,6 @@
 //! What a partner is answered: Ringba's names and numbers, with our reasons beside them.
 
-use super::fields::Ignored;
-use crate::problem::Problem;
+use crate::problem::{FieldProblem, Problem};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use exchange::auction::matching::Refusal;
@@ -168,7 +167,7 @@ impl Answer {
 
     /// Names the fields that were left out, if there are any.
     #[must_use]
-    pub(super) fn with_ignored(mut self, ignored: &[Ignored]) -> Self {
+    pub(super) fn with_ignored(mut self, ignored: &[FieldProblem]) -> Self {
         if !ignored.is_empty() {
             self.0["ignored"] = json!(ignored);
         }

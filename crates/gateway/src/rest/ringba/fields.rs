@@ -1,11 +1,11 @@
 //! What a partner sends: fields with names of its own, in a query, a form, a JSON object or flat XML. What cannot be used is left
 //! out, as partners expect, and named in the answer; a body that cannot be read at all is a problem.
 
-use crate::problem::{Kind, Problem};
-use crate::rest::pings::{STATE_FIX, TAGS_MAX, is_tag};
+use crate::problem::{FieldProblem, Kind, Problem};
+use crate::request::shown;
+use crate::rest::pings::{STATE_FIX, TAG_FIX, TAGS_MAX, is_tag};
 use exchange::call::Stated;
 use exchange::place::{Language, State, Zip};
-use serde::Serialize;
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -22,23 +22,12 @@ pub(super) struct Fields {
     /// How long the bid is to be held, in seconds.
     pub(super) expire_in_s: Option<u64>,
     /// What was left out, and why.
-    pub(super) ignored: Vec<Ignored>,
+    pub(super) ignored: Vec<FieldProblem>,
     seen: usize,
-}
-
-/// A field that was left out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Ignored {
-    /// As the partner wrote it.
-    pub(super) field: String,
-    pub(super) problem: String,
-    pub(super) fix: String,
 }
 
 /// The most fields that an answer names as left out.
 const IGNORED_MAX: usize = 16;
-/// The longest part of a field's name that is shown again.
-const NAME_SHOWN_MAX: usize = 60;
 
 impl Fields {
     /// Adds a query or a form: `application/x-www-form-urlencoded`.
@@ -127,10 +116,7 @@ impl Fields {
             }
             // They are about what Ringba does with the number, and how it answers.
             "exposecallerid" | "sipok" => None,
-            _ if !is_tag(&name, value) => Some((
-                "is no tag",
-                "name it with 1 to 64 of a-z, 0-9 and _, and give it a value of 1 to 256 bytes",
-            )),
+            _ if !is_tag(&name, value) => Some(("is no tag", TAG_FIX)),
             _ if stated.tags.len() >= TAGS_MAX && !stated.tags.contains_key(&name) => {
                 Some(("is one tag too many", "send the 32 that bids ask for"))
             }
@@ -147,8 +133,8 @@ impl Fields {
     /// Notes that a field is left out.
     pub(super) fn ignore(&mut self, name: &str, problem: impl Into<String>, fix: impl Into<String>) {
         if self.ignored.len() < IGNORED_MAX {
-            let field = name.chars().filter(|letter| !letter.is_control()).take(NAME_SHOWN_MAX).collect();
-            self.ignored.push(Ignored { field, problem: problem.into(), fix: fix.into() });
+            let (problem, fix) = (problem.into(), fix.into());
+            self.ignored.push(FieldProblem { field: shown(name), problem, fix });
         }
     }
 }

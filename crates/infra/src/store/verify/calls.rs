@@ -179,16 +179,8 @@ fn verify_charge<'a>(
         (TransferReason::RevenuePayout { call: id }, added_payout, LedgerAccount::Payable(call.seller)),
         (TransferReason::RevenueMargin { call: id }, added_margin, LedgerAccount::Margin),
     ] {
-        let charge = moved.charges.iter().find(|charge| charge.reason == reason);
-        let amount = charge.map_or(Micros::ZERO, |charge| charge.amount);
-        if amount != wanted {
-            report.violation(format!("call {id}: {reason} is {amount}, its document says {wanted}"));
-        }
         let paid_from = LedgerAccount::Held(attempt.buyer);
-        if charge.is_some_and(|charge| charge.from != paid_from || charge.to != to) {
-            report
-                .violation(format!("call {id}: {reason} is charged to, or paid to, somebody else's account"));
-        }
+        verify_part(id, &moved.charges, reason, wanted, Some((paid_from, to)), report);
     }
     if charge_micros.checked_sub(*payout_micros) != Some(*margin_micros) {
         report.violation(format!(
@@ -219,15 +211,27 @@ fn verify_refund(call: &Call, dispute: Option<&Dispute>, moved: &Moved, report: 
             LedgerAccount::Margin,
         ),
     ] {
-        let refund = moved.refunds.iter().find(|refund| refund.reason == reason);
-        let amount = refund.map_or(Micros::ZERO, |refund| refund.amount);
-        if amount != wanted {
-            report.violation(format!("call {id}: {reason} is {amount}, its dispute says {wanted}"));
-        }
-        let buyer = charged.map(|charged| LedgerAccount::Available(charged.buyer));
-        if refund.is_some_and(|refund| refund.from != from || Some(refund.to) != buyer) {
-            report.violation(format!("call {id}: {reason} comes from, or went to, somebody else's account"));
-        }
+        let accounts = charged.map(|charged| (from, LedgerAccount::Available(charged.buyer)));
+        verify_part(id, &moved.refunds, reason, wanted, accounts, report);
+    }
+}
+
+/// One part of a charge or a refund is as much as the call's documents say, between the accounts they name.
+fn verify_part(
+    id: CallId,
+    moved: &[CallTransfer],
+    reason: TransferReason,
+    wanted: Micros,
+    accounts: Option<(LedgerAccount, LedgerAccount)>,
+    report: &mut VerifyReport,
+) {
+    let part = moved.iter().find(|part| part.reason == reason);
+    let amount = part.map_or(Micros::ZERO, |part| part.amount);
+    if amount != wanted {
+        report.violation(format!("call {id}: {reason} is {amount}, its documents say {wanted}"));
+    }
+    if part.is_some_and(|part| Some((part.from, part.to)) != accounts) {
+        report.violation(format!("call {id}: {reason} comes from, or went to, somebody else's account"));
     }
 }
 
