@@ -8,7 +8,8 @@ use exchange::account::AccountKind;
 use exchange::audit::Actor;
 use exchange::id::AccountId;
 use exchange::time::Timestamp;
-use gateway::{ApiKeyText, RoleKind};
+use exchange::audit::RoleKind;
+use gateway::ApiKeyText;
 use infra::store::{
     ApiKey, ApiKeyFilter, Page, Place, PostgresqlError, Reader, Store, StoreError, StoreOptions, Writer,
 };

@@ -1,69 +1,50 @@
-//! The handle by which the rest of the process reaches the owner of the book.
+//! The handle by which the rest of the process reaches the owner of the book, on this node or on another.
 
+use crate::inbox::Inbox;
 use crate::live_bidders::LiveBidders;
+use crate::nodes::link::Link;
+use crate::nodes::message::{Answer, Question};
 use exchange::audit::Actor;
 use exchange::effect::{Command, Input};
 use exchange::id::CallId;
 use exchange::ping::{PingAnswer, PingRequest};
 use exchange::refused::{CommandRefused, FieldError};
-use infra::store::{StoreHealth, Writer};
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::sync::oneshot;
+use exchange::time::Timestamp;
+use infra::store::{ApiKey, StoreHealth};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::sync::{Arc, PoisonError, RwLock};
+use uuid::Uuid;
 
 /// A cheap, cloneable handle.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    pub(crate) inbox: Sender<Message>,
-    pub(crate) gauges: Arc<Gauges>,
-    pub(crate) writer: Writer,
-    pub(crate) pings: Pings,
-    pub(crate) live_bidders: LiveBidders,
-    pub(crate) reservation_ms_max: u64,
+    seat: Arc<RwLock<Seat>>,
+    live_bidders: LiveBidders,
+    reservation_ms_max: u64,
 }
 
-/// Pings whose askers wait for an answer.
-pub(crate) type Pings = Arc<Mutex<HashMap<CallId, oneshot::Sender<PingAnswer>>>>;
-
-/// Longer than any auction may take: past it something is wrong, such as a disk that does not answer.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What reaches the owner.
-#[derive(Debug)]
-pub(crate) enum Message {
-    Call { call: CallId, input: Input },
-    Command { command: Command, actor: Actor, reply: oneshot::Sender<Result<(), CommandError>> },
-    Stop,
-}
-
-/// What the owner tells the rest of the process, without being asked.
-#[derive(Debug, Default)]
-pub(crate) struct Gauges {
-    pub(crate) waiting: AtomicUsize,
-    pub(crate) waiting_max: usize,
-    pub(crate) live_calls: AtomicUsize,
-    pub(crate) pings: AtomicUsize,
-    pub(crate) bid_profiles: AtomicUsize,
-    pub(crate) stopping: AtomicBool,
+/// Where the owner is. It comes to this node when the one that has it stops or dies; it never leaves a node that runs.
+#[derive(Debug, Clone)]
+pub(crate) enum Seat {
+    Here(Inbox),
+    Elsewhere(Link),
 }
 
 /// The exchange has more to do than it can: refuse the call and say when to come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("the exchange is overloaded; try again in a few seconds")]
 pub struct Overloaded;
 
 /// Why a command was not carried out.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum CommandError {
     /// It is wrong; every problem is listed.
     #[error("{}", CommandRefused::Invalid(.0.clone()))]
     Invalid(Vec<FieldError>),
     /// There is no such thing.
     #[error("there is no such {0}")]
-    NotFound(&'static str),
+    NotFound(Cow<'static, str>),
     /// It contradicts what is there.
     #[error("{0}")]
     Conflict(String),
@@ -73,23 +54,28 @@ pub enum CommandError {
     /// The exchange is shutting down, or the store could not take it.
     #[error("the exchange is stopping; try again when it is back")]
     Stopping,
+    /// The node that has the book went away before it answered, or is being looked for.
+    #[error("the node that has the book is away, and nobody knows whether it was done; ask again in a few seconds")]
+    Away,
 }
 
 impl From<CommandRefused> for CommandError {
     fn from(refused: CommandRefused) -> Self {
         match refused {
             CommandRefused::Invalid(errors) => Self::Invalid(errors),
-            CommandRefused::NotFound(what) => Self::NotFound(what),
+            CommandRefused::NotFound(what) => Self::NotFound(what.into()),
             CommandRefused::Conflict(why) => Self::Conflict(why),
         }
     }
 }
 
 /// How the engine is doing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineStatus {
     /// Messages waiting for the owner.
     pub waiting: usize,
+    /// Whether new calls and commands are taken: not too much is waiting, and it is not stopping.
+    pub has_room: bool,
     /// Calls that have not ended.
     pub live_calls: usize,
     /// Pings that are being decided, or that won and whose calls have not come yet.
@@ -102,48 +88,95 @@ pub struct EngineStatus {
     pub store: StoreHealth,
 }
 
+/// Where the book is, as a node knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BookPlace {
+    /// On this node.
+    Here,
+    /// On the node at this address.
+    At(String),
+    /// Nobody answers to it.
+    Away,
+}
+
 impl Engine {
-    /// Gives an input to a call. New calls are refused when too much is waiting, when the store cannot write, or at
-    /// shutdown; inputs to calls already accepted always get through, and are few for each.
-    pub fn call(&self, call: CallId, input: Input) -> Result<(), Overloaded> {
-        let arrived = matches!(input, Input::Arrived(_) | Input::Pinged(_));
-        if arrived && (!self.has_room() || !matches!(self.writer.health(), StoreHealth::Healthy)) {
-            return Err(Overloaded);
+    pub(crate) fn here(inbox: Inbox, reservation_ms_max: u64) -> Self {
+        let live_bidders = inbox.live_bidders.clone();
+        Self { seat: Arc::new(RwLock::new(Seat::Here(inbox))), live_bidders, reservation_ms_max }
+    }
+
+    /// For a node that does not have the book: it [joins](crate::nodes::join) the one that does, or [takes it over](crate::take_over).
+    pub fn elsewhere(live_bidders: LiveBidders, reservation_ms_max: u64) -> Self {
+        let seat = Arc::new(RwLock::new(Seat::Elsewhere(Link::default())));
+        Self { seat, live_bidders, reservation_ms_max }
+    }
+
+    pub(crate) fn seat(&self) -> Seat {
+        self.seat.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The book is here from now on. Calls whose legs are on this node are handed over to it.
+    pub(crate) fn sit_down(&self, inbox: Inbox) {
+        let mut seat = self.seat.write().unwrap_or_else(PoisonError::into_inner);
+        if let Seat::Elsewhere(link) = &*seat {
+            link.hand_over(&inbox);
         }
-        self.send(Message::Call { call, input }).map_err(|()| Overloaded)
+        *seat = Seat::Here(inbox);
+    }
+
+    /// Gives an input to a call. New calls are refused when too much is waiting, when the store cannot write, when the node with the
+    /// book is away, or at shutdown; inputs to calls already accepted always get through, and are few for each.
+    pub fn call(&self, call: CallId, input: Input) -> Result<(), Overloaded> {
+        match &*self.seat.read().unwrap_or_else(PoisonError::into_inner) {
+            Seat::Here(inbox) => inbox.call(call, input),
+            Seat::Elsewhere(link) => link.call(call, input),
+        }
     }
 
     /// Changes the marketplace on behalf of `actor`; returns when the change, and its entry in the audit log, is durable.
     pub async fn command(&self, command: Command, actor: Actor) -> Result<(), CommandError> {
-        if self.gauges.stopping.load(Ordering::Relaxed) {
-            return Err(CommandError::Stopping);
+        match self.seat() {
+            Seat::Here(inbox) => inbox.command(command, actor).await,
+            Seat::Elsewhere(link) => done(link.ask(Question::Command { command, actor }).await),
         }
-        if !self.has_room() {
-            return Err(CommandError::Overloaded);
-        }
-        let (reply, answer) = oneshot::channel();
-        self.send(Message::Command { command, actor, reply }).map_err(|()| CommandError::Stopping)?;
-        answer.await.unwrap_or(Err(CommandError::Stopping))
     }
 
     /// Asks what a call would bring; returns when the answer, and what it reserves, is durable.
     pub async fn ping(&self, id: CallId, request: PingRequest) -> Result<PingAnswer, Overloaded> {
-        let (answer_to, answer) = oneshot::channel();
-        self.pings().insert(id, answer_to);
-        let asked = self.call(id, Input::Pinged(request));
-        let answered = match asked {
-            Ok(()) => tokio::time::timeout(PING_TIMEOUT, answer).await.ok().and_then(Result::ok),
-            Err(Overloaded) => None,
-        };
-        self.pings().remove(&id);
-        answered.ok_or(Overloaded)
+        match self.seat() {
+            Seat::Here(inbox) => inbox.ping(id, request).await,
+            Seat::Elsewhere(link) => match link.ask(Question::Ping { call: id, request }).await {
+                Some(Answer::Ping(answer)) => answer,
+                _ => Err(Overloaded),
+            },
+        }
     }
 
-    pub(crate) fn pings(&self) -> MutexGuard<'_, HashMap<CallId, oneshot::Sender<PingAnswer>>> {
-        self.pings.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Adds an API key on behalf of `actor`; returns when it, and its entry in the audit log, is durable.
+    pub async fn insert_api_key(
+        &self,
+        key: ApiKey,
+        secret_hash: [u8; 32],
+        actor: Actor,
+    ) -> Result<(), CommandError> {
+        match self.seat() {
+            Seat::Here(inbox) => inbox.insert_api_key(key, secret_hash, actor).await,
+            Seat::Elsewhere(link) => {
+                done(link.ask(Question::InsertApiKey { key, secret_hash, actor }).await)
+            }
+        }
     }
 
-    /// Who can be asked for live bids.
+    /// Revokes an API key on behalf of `actor`; returns when that, and its entry in the audit log, is durable. One revoked before
+    /// keeps its first moment; whoever asks for that looks first, so that nothing is logged.
+    pub async fn revoke_api_key(&self, id: Uuid, at: Timestamp, actor: Actor) -> Result<(), CommandError> {
+        match self.seat() {
+            Seat::Here(inbox) => inbox.revoke_api_key(id, at, actor).await,
+            Seat::Elsewhere(link) => done(link.ask(Question::RevokeApiKey { id, at, actor }).await),
+        }
+    }
+
+    /// Who can be asked for live bids by this node.
     pub fn live_bidders(&self) -> &LiveBidders {
         &self.live_bidders
     }
@@ -155,26 +188,24 @@ impl Engine {
 
     /// How it is doing.
     pub fn status(&self) -> EngineStatus {
-        EngineStatus {
-            waiting: self.gauges.waiting.load(Ordering::Relaxed),
-            live_calls: self.gauges.live_calls.load(Ordering::Relaxed),
-            pings: self.gauges.pings.load(Ordering::Relaxed),
-            bid_profiles: self.gauges.bid_profiles.load(Ordering::Relaxed),
-            stopping: self.gauges.stopping.load(Ordering::Relaxed),
-            store: self.writer.health(),
+        match &*self.seat.read().unwrap_or_else(PoisonError::into_inner) {
+            Seat::Here(inbox) => inbox.status(),
+            Seat::Elsewhere(link) => link.status(),
         }
     }
 
-    /// Whether new calls and commands are taken: not too much is waiting, and it is not stopping.
-    pub fn has_room(&self) -> bool {
-        self.gauges.waiting.load(Ordering::Relaxed) < self.gauges.waiting_max
-            && !self.gauges.stopping.load(Ordering::Relaxed)
+    /// Where the book is.
+    pub fn book_place(&self) -> BookPlace {
+        match &*self.seat.read().unwrap_or_else(PoisonError::into_inner) {
+            Seat::Here(_) => BookPlace::Here,
+            Seat::Elsewhere(link) => link.book_place(),
+        }
     }
+}
 
-    pub(crate) fn send(&self, message: Message) -> Result<(), ()> {
-        self.gauges.waiting.fetch_add(1, Ordering::Relaxed);
-        self.inbox.send(message).map_err(|_| {
-            self.gauges.waiting.fetch_sub(1, Ordering::Relaxed);
-        })
+fn done(answer: Option<Answer>) -> Result<(), CommandError> {
+    match answer {
+        Some(Answer::Done(result)) => result,
+        _ => Err(CommandError::Away),
     }
 }

@@ -5,10 +5,12 @@
 use exchange::bid::live::{BidNotice, BidRequest, LiveAnswer, LiveSaid, LiveVia, NoLiveBid};
 use exchange::id::BidProfileId;
 use partners::rtb::{OwnRequest, RtbClient};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::watch;
 
 /// Messages that may wait for one connected bidder; what comes when it is full is not asked.
 const WAITING_MAX: usize = 256;
@@ -18,10 +20,12 @@ const WAITING_MAX: usize = 256;
 pub struct LiveBidders {
     rtb: Option<RtbClient>,
     connections: Arc<Mutex<HashMap<BidProfileId, Sender<BidderMessage>>>>,
+    /// Changes whenever somebody comes or goes.
+    changes: watch::Sender<()>,
 }
 
 /// What a connected bidder is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BidderMessage {
     /// A call to bid for.
     Request(Box<BidRequest>),
@@ -52,6 +56,7 @@ impl LiveBidders {
             connections.insert(*bid, sender.clone());
         }
         drop(connections);
+        self.changes.send_replace(());
         BidderConnection { bidders: self.clone(), bids, sender, messages }
     }
 
@@ -64,6 +69,25 @@ impl LiveBidders {
     /// How many bid profiles have a connection.
     pub fn connected(&self) -> usize {
         self.connections().len()
+    }
+
+    /// The bid profiles that have a connection.
+    pub(crate) fn connected_bids(&self) -> Vec<BidProfileId> {
+        self.connections().keys().copied().collect()
+    }
+
+    /// Tells of every change in who is connected.
+    pub(crate) fn watch(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Takes a message of another node to its bidder. One that left meanwhile has no bid when its time is over.
+    pub(crate) fn pass_on(&self, message: BidderMessage) {
+        let bid = match &message {
+            BidderMessage::Request(request) => request.bid,
+            BidderMessage::Notice(notice) => notice.bid,
+        };
+        let _ = self.send(bid, message);
     }
 
     /// Asks one bidder. `answered` is called once, from wherever the answer is found out.
@@ -133,6 +157,7 @@ impl BidderConnection {
             remove(&mut connections, *gone, &self.sender);
         }
         drop(connections);
+        self.bidders.changes.send_replace(());
         self.bids = bids;
     }
 }
@@ -155,5 +180,7 @@ impl Drop for BidderConnection {
             // A later connection of the same bidder stays.
             remove(&mut connections, *bid, &self.sender);
         }
+        drop(connections);
+        self.bidders.changes.send_replace(());
     }
 }

@@ -5,6 +5,7 @@
 use crate::timers::Timers;
 use exchange::audit::{Actor, AuditEntry};
 use exchange::book::Book;
+use exchange::call::Call;
 use exchange::call_flow::{self, IllegalInput};
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Command, Effect, Input, JournalEntry, JournalInput, Record};
@@ -35,10 +36,12 @@ pub struct Decided {
 /// An owner restored after a restart, and what its recovery decided about the calls that were open.
 #[derive(Debug)]
 pub struct Recovery {
-    /// The owner, with no open call left but reservations that have not run out.
+    /// The owner, with no open call left but reservations that have not run out, and calls that wait.
     pub owner: Owner,
     /// One unit for each call that was closed: its hold is released, or settled up to the last sign of life.
     pub units: Vec<UnitOfWork>,
+    /// Open calls that were left open, for nodes that may come back for them.
+    pub waiting: Vec<CallId>,
 }
 
 impl Owner {
@@ -51,9 +54,32 @@ impl Owner {
         screening: Arc<Screening>,
         now: Timestamp,
     ) -> Recovery {
+        Self::restore(snapshot, policy, screening, now, |_| false)
+    }
+
+    /// The same where other nodes may have the legs of calls: these stay open, without timers, until their node comes back
+    /// ([`Input::Resumed`]) or is given up ([`Input::Recovered`]).
+    pub fn take_over(
+        snapshot: Snapshot,
+        policy: Policy,
+        screening: Arc<Screening>,
+        now: Timestamp,
+    ) -> Recovery {
+        Self::restore(snapshot, policy, screening, now, |call| !call.is_ping)
+    }
+
+    fn restore(
+        snapshot: Snapshot,
+        policy: Policy,
+        screening: Arc<Screening>,
+        now: Timestamp,
+        waits: fn(&Call) -> bool,
+    ) -> Recovery {
         let last_alive_at = snapshot.last_alive_at;
-        let mut open: Vec<CallId> = snapshot.open_calls.keys().copied().collect();
+        let (mut waiting, mut open): (Vec<CallId>, Vec<CallId>) =
+            snapshot.open_calls.keys().partition(|call| waits(&snapshot.open_calls[*call]));
         open.sort_unstable();
+        waiting.sort_unstable();
         let mut owner = Self { book: Book::restore(snapshot, policy, screening), timers: Timers::default() };
         for call in owner.book.awaiting_revenue() {
             if let Some(awaited) = call.awaited_revenue() {
@@ -68,7 +94,7 @@ impl Owner {
             })
             .filter(|unit| !unit.is_empty())
             .collect();
-        Recovery { owner, units }
+        Recovery { owner, units, waiting }
     }
 
     /// Gives one input to one call.

@@ -2,14 +2,19 @@
 //! actions out once it is durable.
 
 use crate::clock::Clock;
-use crate::handle::{CommandError, Engine, Gauges, Message, Pings};
+use crate::handle::Engine;
+use crate::inbox::{Gauges, Inbox, Message, Pings, answer_of};
 use crate::live_bidders::LiveBidders;
+use crate::nodes::COME_BACK_MAX;
+use crate::nodes::legs::Legs;
 use crate::owner::{Decided, Owner, Recovery};
 use exchange::compliance::area_code::RuleDataError;
 use exchange::compliance::screening::Screening;
 use exchange::effect::{Action, Input, Record};
 use exchange::id::CallId;
 use exchange::policy::Policy;
+use exchange::snapshot::Snapshot;
+use exchange::time::Timestamp;
 use infra::store::{CommitResult, OnDurable, Rejection, Store, StoreError, StoreHealth, UnitOfWork, Writer};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,20 +56,20 @@ pub enum StartError {
 /// The running thread. Stop it, or it runs until the process ends.
 #[derive(Debug)]
 pub struct EngineThread {
-    engine: Engine,
+    inbox: Inbox,
     thread: JoinHandle<()>,
 }
 
 impl EngineThread {
-    /// Ends every open call in good order, writes everything, and returns when it is on disk. Reservations that have not run out
-    /// stay, for the next start.
+    /// Ends every open call whose legs are on this node in good order, writes everything, and returns when it is on disk. Reservations
+    /// that have not run out stay, for the next start; so do calls of other nodes, for whoever takes the book over.
     pub fn stop(self) {
-        self.engine.gauges.stopping.store(true, Ordering::Relaxed);
-        if self.engine.send(Message::Stop).is_ok() {
+        self.inbox.gauges.stopping.store(true, Ordering::Relaxed);
+        if self.inbox.send(Message::Stop).is_ok() {
             // A panic of the owner has been reported by the panic hook; there is nothing left to save here.
             let _ = self.thread.join();
         }
-        flush(&self.engine.writer);
+        flush(&self.inbox.writer);
     }
 }
 
@@ -78,37 +83,71 @@ pub fn start(
     live_bidders: LiveBidders,
     actions: UnboundedSender<(CallId, Action)>,
 ) -> Result<(Engine, EngineThread), StartError> {
-    let snapshot = store.load()?;
-    let clock = Clock::start(snapshot.last_alive_at);
-    let screening = Arc::new(Screening::new(policy.screening.clone())?);
     let reservation_ms_max = policy.reservation_ms_max;
-    let Recovery { owner, units } = Owner::recover(snapshot, policy, screening, clock.now());
+    let (inbox, thread) = begin(store, config, policy, live_bidders, actions, Owner::recover)?;
+    Ok((Engine::here(inbox, reservation_ms_max), thread))
+}
+
+/// The same on one of several nodes: `engine`, which was without the book, has it from now on. Open calls wait for the nodes that have
+/// their legs.
+pub fn take_over(
+    engine: &Engine,
+    store: &Store,
+    config: &EngineConfig,
+    policy: Policy,
+    actions: UnboundedSender<(CallId, Action)>,
+) -> Result<EngineThread, StartError> {
+    let live_bidders = engine.live_bidders().clone();
+    let (inbox, thread) = begin(store, config, policy, live_bidders, actions, Owner::take_over)?;
+    engine.sit_down(inbox);
+    Ok(thread)
+}
+
+/// How an owner is restored.
+type Recover = fn(Snapshot, Policy, Arc<Screening>, Timestamp) -> Recovery;
+
+fn begin(
+    store: &Store,
+    config: &EngineConfig,
+    policy: Policy,
+    live_bidders: LiveBidders,
+    actions: UnboundedSender<(CallId, Action)>,
+    recover: Recover,
+) -> Result<(Inbox, EngineThread), StartError> {
+    let snapshot = store.load()?;
+    let last_alive_at = snapshot.last_alive_at;
+    let clock = Clock::start(last_alive_at);
+    let screening = Arc::new(Screening::new(policy.screening.clone())?);
+    let Recovery { owner, units, waiting } = recover(snapshot, policy, screening, clock.now());
     if !units.is_empty() {
         tracing::warn!(calls = units.len(), "closed the calls that were open when the exchange last stopped");
     }
-    let (inbox, messages) = mpsc::channel();
-    let gauges = Arc::new(Gauges { waiting_max: config.waiting_max, ..Gauges::default() });
-    let engine = Engine {
-        inbox,
-        gauges: Arc::clone(&gauges),
+    if !waiting.is_empty() {
+        tracing::warn!(calls = waiting.len(), "open calls wait for their nodes");
+    }
+    let (sender, messages) = mpsc::channel();
+    let inbox = Inbox {
+        sender,
+        gauges: Arc::new(Gauges { waiting_max: config.waiting_max, ..Gauges::default() }),
         writer: store.writer(),
         pings: Pings::default(),
         live_bidders,
-        reservation_ms_max,
+        legs: Legs::default(),
+        clock,
     };
+    inbox.legs.await_nodes(waiting, last_alive_at, Instant::now() + COME_BACK_MAX);
     let heartbeat = Duration::from_millis(config.heartbeat_ms.max(1));
-    let runner =
-        Runner { owner, writer: store.writer(), clock, gauges, actions, heartbeat, engine: engine.clone() };
+    let runner = Runner { owner, actions, heartbeat, inbox: inbox.clone() };
     for unit in units {
         runner.write(unit, |_| {});
     }
-    flush(&runner.writer);
+    flush(&inbox.writer);
     runner.show();
     let thread = std::thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || runner.run(&messages))
         .map_err(StartError::Thread)?;
-    Ok((engine.clone(), EngineThread { engine, thread }))
+    Ok((inbox.clone(), EngineThread { inbox, thread }))
 }
 
 /// Waits until everything submitted is on disk; not while the disk refuses, for that could be for ever.
@@ -122,13 +161,10 @@ fn flush(writer: &Writer) {
 
 struct Runner {
     owner: Owner,
-    writer: Writer,
-    clock: Clock,
-    gauges: Arc<Gauges>,
     actions: UnboundedSender<(CallId, Action)>,
     heartbeat: Duration,
-    /// For answers that come back to it.
-    engine: Engine,
+    /// Its own, for answers that come back to it.
+    inbox: Inbox,
 }
 
 impl Runner {
@@ -139,29 +175,32 @@ impl Runner {
             match messages.recv_timeout(patience) {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(message) => {
-                    self.gauges.waiting.fetch_sub(1, Ordering::Relaxed);
+                    self.inbox.gauges.waiting.fetch_sub(1, Ordering::Relaxed);
                     self.take(message);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.fire_timers();
+            self.give_up_calls();
             if last_heartbeat.elapsed() >= self.heartbeat {
                 last_heartbeat = Instant::now();
                 if self.owner.book().calls().len() > 0 {
-                    self.writer.heartbeat(self.clock.now());
+                    self.inbox.writer.heartbeat(self.inbox.clock.now());
                 }
             }
             self.show();
         }
         for call in self.owner.open_calls() {
-            self.step(call, Input::ShutDown);
+            if self.inbox.legs.are_here(call) {
+                self.step(call, Input::ShutDown);
+            }
         }
         self.show();
     }
 
     /// How long until the next timer is due.
     fn patience(&self) -> Duration {
-        let micros = self.owner.next_due().map_or(i64::MAX, |due| due - self.clock.now());
+        let micros = self.owner.next_due().map_or(i64::MAX, |due| due - self.inbox.clock.now());
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
@@ -169,19 +208,10 @@ impl Runner {
         match message {
             Message::Call { call, input } => self.step(call, input),
             Message::Command { command, actor, reply } => {
-                match self.owner.command(command, actor, self.clock.now()) {
+                match self.owner.command(command, actor, self.inbox.clock.now()) {
                     Err(refused) => drop(reply.send(Err(refused.into()))),
-                    Ok(unit) => self.write(unit, |result| {
-                        let answer = match result {
-                            CommitResult::Durable => Ok(()),
-                            CommitResult::Rejected(rejection) => {
-                                Err(CommandError::Conflict(rejection.to_string()))
-                            }
-                            CommitResult::Abandoned => Err(CommandError::Stopping),
-                        };
-                        // The asker may have gone away; the change stands all the same.
-                        let _ = reply.send(answer);
-                    }),
+                    // The asker may have gone away; the change stands all the same.
+                    Ok(unit) => self.write(unit, |result| drop(reply.send(answer_of(result)))),
                 }
             }
             Message::Stop => {}
@@ -189,14 +219,21 @@ impl Runner {
     }
 
     fn fire_timers(&mut self) {
-        while let Some((call, input)) = self.owner.due(self.clock.now()) {
+        while let Some((call, input)) = self.owner.due(self.inbox.clock.now()) {
             self.step(call, input);
+        }
+    }
+
+    /// Closes the calls whose node did not come back.
+    fn give_up_calls(&mut self) {
+        for (call, last_alive_at) in self.inbox.legs.given_up(Instant::now()) {
+            self.step(call, Input::Recovered { last_alive_at });
         }
     }
 
     fn step(&mut self, call: CallId, input: Input) {
         let started = Instant::now();
-        match self.owner.call(call, input, self.clock.now()) {
+        match self.owner.call(call, input, self.inbox.clock.now()) {
             Ok(mut decided) => {
                 note_duration(&mut decided, started.elapsed());
                 self.carry_out(call, decided);
@@ -210,20 +247,22 @@ impl Runner {
             return;
         }
         let actions = self.ask_live_bidders(call, actions);
-        let (out, engine) = (self.actions.clone(), self.engine.clone());
+        let (out, inbox) = (self.actions.clone(), self.inbox.clone());
         self.write(unit, move |result| match result {
             CommitResult::Durable => {
                 for action in actions {
                     match action {
-                        Action::NotifyBidder(notice) => engine.live_bidders.notify(*notice),
+                        Action::NotifyBidder(notice) => inbox.live_bidders.notify(*notice),
                         Action::AnswerPing(answer) => {
-                            let asker = engine.pings().remove(&call);
+                            let asker = inbox.pings().remove(&call);
                             // The asker may have gone away; the reservation stands until it expires.
                             asker.map(|asker| asker.send(*answer));
                         }
                         action => {
-                            // Without telephony (an exchange that only serves its API) nobody listens.
-                            let _ = out.send((call, action));
+                            if let Some(action) = inbox.legs.send(call, action) {
+                                // Without telephony (an exchange that only serves its API) nobody listens.
+                                let _ = out.send((call, action));
+                            }
                         }
                     }
                 }
@@ -241,10 +280,10 @@ impl Runner {
             actions.into_iter().partition(|action| matches!(action, Action::RequestBid(_)));
         for question in questions {
             let Action::RequestBid(request) = question else { continue };
-            let engine = self.engine.clone();
-            self.engine.live_bidders.ask(*request, move |answer| {
+            let inbox = self.inbox.clone();
+            self.inbox.live_bidders.ask(*request, move |answer| {
                 // Refused only when the engine is gone, and the call with it.
-                let _ = engine.call(call, Input::BidAnswered(answer));
+                let _ = inbox.call(call, Input::BidAnswered(answer));
             });
         }
         others
@@ -252,7 +291,7 @@ impl Runner {
 
     /// Hands a unit to the writer, waiting while its queue is full: that is how a slow disk slows the exchange down.
     fn write(&self, unit: UnitOfWork, told: impl FnOnce(CommitResult) + Send + 'static) {
-        if self.writer.submit_blocking(unit, OnDurable::new(told)).is_err() {
+        if self.inbox.writer.submit_blocking(unit, OnDurable::new(told)).is_err() {
             tracing::error!("unit of work not written: the store has stopped");
         }
     }
@@ -260,9 +299,9 @@ impl Runner {
     fn show(&self) {
         let book = self.owner.book();
         let pings = book.pings();
-        self.gauges.pings.store(pings, Ordering::Relaxed);
-        self.gauges.live_calls.store(book.calls().len().saturating_sub(pings), Ordering::Relaxed);
-        self.gauges.bid_profiles.store(book.bids().len(), Ordering::Relaxed);
+        self.inbox.gauges.pings.store(pings, Ordering::Relaxed);
+        self.inbox.gauges.live_calls.store(book.calls().len().saturating_sub(pings), Ordering::Relaxed);
+        self.inbox.gauges.bid_profiles.store(book.bids().len(), Ordering::Relaxed);
     }
 }
 

@@ -5,18 +5,51 @@
 
 use crate::effect::Command;
 use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+/// What an API key may do, apart from the account it acts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RoleKind {
+    /// Everything.
+    Admin,
+    /// Reads everything; callers' numbers are masked.
+    Analyst,
+    /// One buyer's own account, bids and calls.
+    Buyer,
+    /// One seller's own account, numbers and calls.
+    Seller,
+}
+
+impl RoleKind {
+    /// As the store keeps it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Analyst => "analyst",
+            Self::Buyer => "buyer",
+            Self::Seller => "seller",
+        }
+    }
+
+    /// Whether it acts for one account.
+    pub fn has_account(self) -> bool {
+        matches!(self, Self::Buyer | Self::Seller)
+    }
+}
+
 /// Who asked for a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Actor {
     /// Somebody with an API key.
     ApiKey {
         /// The key's id, which is not its secret.
         id: Uuid,
-        /// What the key may do, such as `admin`.
-        role: &'static str,
+        /// What the key may do.
+        role: RoleKind,
     },
     /// Somebody at this machine.
     CommandLine,

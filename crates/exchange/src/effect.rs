@@ -68,6 +68,9 @@ pub enum Input {
     RevenueWindowClosed,
     /// The exchange is shutting down and can wait no longer for the call to end by itself.
     ShutDown,
+    /// The node that has the call's legs found the book again, after it, the book's node or the way between them was away. Its
+    /// timers went with the old one, and what the node was last told may not have reached it.
+    Resumed,
     /// The exchange came back after a crash and found this call open.
     Recovered {
         /// The last moment the exchange is known to have run.

@@ -9,7 +9,7 @@ use crate::ledger::money::Micros;
 use crate::recent_calls::WINDOW_S_MAX;
 use crate::tracking_number::TrackingNumber;
 use crate::trading_rules::{Deal, Duplicates, Recovery, Scope, ScopedRules};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// Why a command changed nothing.
@@ -27,7 +27,7 @@ pub enum CommandRefused {
 }
 
 /// One field's problem and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// Such as `price.amount_micros`.

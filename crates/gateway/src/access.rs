@@ -11,45 +11,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use exchange::audit::Actor;
+use exchange::audit::{Actor, RoleKind};
 use exchange::id::AccountId;
 use infra::coordination::{RateLimiter, Verdict};
 use infra::store::ApiKey;
-use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use utoipa::ToSchema;
 use uuid::Uuid;
-
-/// What a key may do, apart from the account it acts for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RoleKind {
-    /// Everything.
-    Admin,
-    /// Reads everything; callers' numbers are masked.
-    Analyst,
-    /// One buyer's own account, bids and calls.
-    Buyer,
-    /// One seller's own account, numbers and calls.
-    Seller,
-}
-
-impl RoleKind {
-    /// As the store keeps it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Analyst => "analyst",
-            Self::Buyer => "buyer",
-            Self::Seller => "seller",
-        }
-    }
-
-    /// Whether it acts for one account.
-    pub fn has_account(self) -> bool {
-        matches!(self, Self::Buyer | Self::Seller)
-    }
-}
 
 /// On whose behalf a request is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +72,7 @@ pub(crate) struct Principal {
 impl Principal {
     /// Who the audit log says it was.
     pub(crate) fn actor(self) -> Actor {
-        Actor::ApiKey { id: self.key, role: self.role.kind().name() }
+        Actor::ApiKey { id: self.key, role: self.role.kind() }
     }
 
     /// The account a listing is confined to: the caller's own, or the one asked for by those who may ask for any.

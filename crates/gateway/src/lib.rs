@@ -17,7 +17,6 @@ mod rest;
 mod grpc;
 mod server;
 
-pub use access::RoleKind;
 pub use api_key::{ApiKeyText, NoRandomness, NotAnApiKey};
 pub use config::{BODY_BYTES_MAX, HttpConfig};
 pub use grpc::dce_v1;

@@ -14,7 +14,7 @@ use exchange::id::AccountId;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
 use exchange::phone_number::CallerId;
 use exchange::tracking_number::CallOrigin;
-use gateway::RoleKind;
+use exchange::audit::RoleKind;
 use infra::store::Reader;
 use serde::Serialize;
 use serde_json::json;

@@ -194,6 +194,7 @@ impl Past {
             | Input::BidAnswered(_)
             | Input::RevenueWindowClosed
             | Input::ShutDown
+            | Input::Resumed
             | Input::Recovered { .. } => {}
         }
     }

@@ -115,6 +115,7 @@ impl<'a> Variant<'a> {
             | Input::BidAnswered(_)
             | Input::RevenueWindowClosed
             | Input::ShutDown
+            | Input::Resumed
             | Input::Recovered { .. } => true,
             // A caller who once gave up waiting gives up again, unless this time a target is on the line.
             Input::CallerHungUp | Input::PeerLost => {

@@ -152,6 +152,10 @@ pub(super) fn while_bidding(
                 asking.answers.push(answered(book, late, out));
             }
         }
+        Input::Resumed => {
+            let after_ms = book.rules(&call).bidding_deadline_ms.into();
+            out.act(Action::StartBiddingTimer { after_ms });
+        }
         Input::CallerHungUp | Input::PeerLost => {
             end(call, Outcome::Abandoned, out);
             out.act(Action::EndCall { reason: EndReason::Abandoned });

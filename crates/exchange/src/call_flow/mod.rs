@@ -38,7 +38,7 @@ use bidding::{Asking, auction, while_bidding};
 use effects::count;
 use ending::{hang_up, is_early, recover, turn_away};
 use reservation::{Reserved, ping, redeem, while_reserved};
-use ringing::{Ringing, while_ringing};
+use ringing::{Ringing, start_duration_timer, while_ringing};
 
 /// An input that no call can have at this point: a defect of the shell, not of the outside world.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,6 +64,8 @@ pub fn step(book: &mut Book, id: CallId, input: Input, now: Timestamp) -> Result
             Input::Arrived(arrival) => arrive(book, id, arrival, now),
             Input::Pinged(request) => ping(book, id, request, now),
             Input::RevenueWindowClosed => revenue::lapse(book, id, now),
+            // It ended meanwhile, or came just when its book went away: its legs are still up.
+            Input::Resumed => vec![Effect::Act(Action::EndCall { reason: EndReason::Stopping })],
             _ => Vec::new(),
         });
     };
@@ -121,6 +123,12 @@ fn go_on(book: &mut Book, mut call: Call, input: Input, now: Timestamp) -> Vec<E
                 }
                 Input::ShutDown => (EndedBy::Shutdown, now),
                 Input::Recovered { last_alive_at } => (EndedBy::Crash, last_alive_at),
+                Input::Resumed => {
+                    out.act(Action::ConnectCaller { attempt: attempt.number });
+                    start_duration_timer(&attempt, answered_at, &mut out);
+                    keep(book, call, CallState::Connected { attempt, answered_at, fallbacks, recoveries });
+                    return out.decided;
+                }
                 _ => {
                     let state = CallState::Connected { attempt, answered_at, fallbacks, recoveries };
                     keep(book, call, state);

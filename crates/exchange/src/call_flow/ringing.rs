@@ -8,7 +8,9 @@ use crate::book::Book;
 use crate::call::{Attempt, Call, CallState, FailedAttempt, FailureCause, Outcome, Planned};
 use crate::effect::{Action, EndReason, Input, Record};
 use crate::event::{Event, Fact, Subject};
+use crate::id::BidProfileId;
 use crate::ledger::settle;
+use crate::time::Timestamp;
 use crate::track_record::TrackRecord;
 
 /// A call whose target is being rung.
@@ -36,6 +38,12 @@ pub(super) fn while_ringing(book: &mut Book, call: Call, ringing: Ringing, input
         }
         Input::ShutDown | Input::Recovered { .. } => {
             give_up(book, call, &attempt, Outcome::Interrupted, Some(EndReason::Stopping), out);
+        }
+        Input::Resumed => {
+            // A target that does not ring, because its action was lost, has failed when its time is over.
+            let (attempt_number, after_ms) = (attempt.number, ring_timeout_ms(book, attempt.bid));
+            out.act(Action::StartRingTimer { attempt: attempt_number, after_ms });
+            keep(book, call, CallState::Ringing { attempt, fallbacks, recoveries });
         }
         _ => keep(book, call, CallState::Ringing { attempt, fallbacks, recoveries }),
     }
@@ -68,7 +76,7 @@ pub(super) fn ring_next(
         };
         let standing = book.bids.get(bid).expect("a bid just taken is in the index");
         let profile = &standing.profile;
-        let after_ms = profile.ring_timeout_ms.unwrap_or(book.policy.ring_timeout_ms);
+        let after_ms = ring_timeout_ms(book, bid);
         let destination = planned.destination.unwrap_or_else(|| profile.destination.clone());
         let caller = call.caller.clone();
         out.tell(Fact::CallRouted {
@@ -144,10 +152,23 @@ pub(super) fn connect(
     let number = attempt.number;
     out.tell(Fact::CallBridged { attempt: number, bid: attempt.bid, buyer: attempt.buyer });
     out.act(Action::ConnectCaller { attempt: number });
-    out.act(Action::StartDurationTimer { attempt: number, after_ms: u64::from(attempt.max_call_s) * 1_000 });
+    start_duration_timer(&attempt, out.now, out);
     call.state = CallState::Connected { attempt, answered_at: out.now, fallbacks, recoveries };
     out.write(Record::Call(Box::new(call.clone())));
     book.calls.insert(call.id, call);
+}
+
+/// The longest the call may go on, from when it was answered.
+pub(super) fn start_duration_timer(attempt: &Attempt, answered_at: Timestamp, out: &mut Effects) {
+    let gone_ms = out.now.ms_since(answered_at);
+    let after_ms = (u64::from(attempt.max_call_s) * 1_000).saturating_sub(gone_ms);
+    out.act(Action::StartDurationTimer { attempt: attempt.number, after_ms });
+}
+
+/// How long this bid's target may ring.
+fn ring_timeout_ms(book: &Book, bid: BidProfileId) -> u64 {
+    let own = book.bids.get(bid).and_then(|standing| standing.profile.ring_timeout_ms);
+    own.unwrap_or(book.policy.ring_timeout_ms)
 }
 
 /// The target will not take the call: release it, ring the next.

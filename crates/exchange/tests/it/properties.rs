@@ -232,6 +232,7 @@ fn input() -> impl Strategy<Value = Input> {
         1 => Just(Input::PeerLost),
         1 => (1u8..4).prop_map(|attempt| Input::MaxDurationReached { attempt }),
         1 => Just(Input::ShutDown),
+        1 => Just(Input::Resumed),
         1 => (0i64..400_000_000).prop_map(|after| Input::Recovered { last_alive_at: Timestamp(START.0 + after) }),
     ]
 }

@@ -335,6 +335,7 @@ impl Script {
                 self.step(call, Input::MaxDurationReached { attempt: attempt(number)? }, now);
             }
             ["shutdown", call] => self.step(call, Input::ShutDown, now),
+            ["resumed", call] => self.step(call, Input::Resumed, now),
             ["recover", call, "alive", seconds] => {
                 let last_alive_at = self.after(seconds)?;
                 self.step(call, Input::Recovered { last_alive_at }, now);

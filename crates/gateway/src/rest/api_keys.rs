@@ -1,7 +1,8 @@
 //! `/v1/api-keys`: who may call this API. A key's text is shown once, when it is made.
 
 use super::Listed;
-use crate::access::{Principal, RoleKind};
+use crate::access::Principal;
+use exchange::audit::RoleKind;
 use crate::api_key::ApiKeyText;
 use crate::problem::{Kind, Problem};
 use crate::request::{self, Body, Part, Query, RequestBody};

@@ -51,7 +51,7 @@ impl Head {
     /// Puts an entry at the end of the chain.
     pub fn seal(&mut self, entry: &AuditEntry) -> SealedEntry {
         let (api_key, role) = match entry.actor {
-            Actor::ApiKey { id, role } => (Some(id.to_string()), Some(role.to_owned())),
+            Actor::ApiKey { id, role } => (Some(id.to_string()), Some(role.name().to_owned())),
             Actor::CommandLine | Actor::Exchange => (None, None),
         };
         let mut sealed = SealedEntry {
@@ -141,7 +141,7 @@ mod tests {
     fn entry(at: i64) -> AuditEntry {
         AuditEntry {
             at: Timestamp(at),
-            actor: Actor::ApiKey { id: Uuid::from_u128(7), role: "admin" },
+            actor: Actor::ApiKey { id: Uuid::from_u128(7), role: RoleKind::Admin },
             action: AuditAction::AccountOpened,
             subject: "account/1".to_owned(),
             detail: json!({ "name": "Zo\u{eb} \"Z\"", "at": [2, 1], "in": { "b": 1, "a": null } }),

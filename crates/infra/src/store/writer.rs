@@ -9,6 +9,7 @@ use super::{CommitResult, OnDurable, Rejection, StoreError, StoreOptions, UnitOf
 use crate::audit::Anchor;
 use exchange::audit::{Actor, AuditEntry};
 use exchange::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,7 +25,7 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether commits succeed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StoreHealth {
     /// They do.
     Healthy,

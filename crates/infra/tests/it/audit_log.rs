@@ -2,7 +2,7 @@
 
 use crate::fixtures::{Home, account, account_id, at, deposit, on_every_store, open_account, three_calls};
 use exchange::account::AccountKind;
-use exchange::audit::{Actor, AuditAction, AuditEntry};
+use exchange::audit::{Actor, AuditAction, AuditEntry, RoleKind};
 use exchange::effect::Record;
 use exchange::ledger::money::Micros;
 use exchange::time::Timestamp;
@@ -23,7 +23,7 @@ on_every_store!(
     anchors_show_transfers_that_were_changed,
 );
 
-const ADMIN: Actor = Actor::ApiKey { id: Uuid::from_u128(7), role: "admin" };
+const ADMIN: Actor = Actor::ApiKey { id: Uuid::from_u128(7), role: RoleKind::Admin };
 
 fn key() -> SigningKey {
     SigningKey::from_text(&"1".repeat(64)).expect("64 digits")

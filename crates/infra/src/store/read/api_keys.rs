@@ -5,10 +5,11 @@ use crate::store::connection::{Row, Value};
 use crate::store::{Listing, Page, Reader, StoreError};
 use exchange::id::AccountId;
 use exchange::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Who may call the API, and as what.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKey {
     /// Its identity; not the secret.
     pub id: Uuid,
