@@ -67,8 +67,16 @@ pub(crate) enum Command {
     ///
     /// Takes SIP calls and API requests. The first signal stops new calls and lets live ones finish for
     /// `shutdown.drain_timeout_s`; a second signal ends at once. Either way nothing that was acknowledged is lost.
-    #[command(after_help = "Example:\n  dce serve --config dce.toml --set log.format=json")]
-    Serve(SettingFlags),
+    #[command(after_help = "Examples:\n  dce serve --config dce.toml --set log.format=json\n  \
+                            dce serve --config dce.toml --roles gateway,telephony")]
+    Serve {
+        /// The configuration
+        #[command(flatten)]
+        settings: SettingFlags,
+        /// What this node does (node.roles): gateway, telephony, engine, worker
+        #[arg(long, value_name = "ROLE,ROLE")]
+        roles: Option<String>,
+    },
     /// Look at the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

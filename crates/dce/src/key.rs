@@ -6,9 +6,9 @@ use crate::{hand_over, print};
 use comfy_table::{Table, presets};
 use exchange::account::AccountKind;
 use exchange::audit::Actor;
+use exchange::audit::RoleKind;
 use exchange::id::AccountId;
 use exchange::time::Timestamp;
-use exchange::audit::RoleKind;
 use gateway::ApiKeyText;
 use infra::store::{
     ApiKey, ApiKeyFilter, Page, Place, PostgresqlError, Reader, Store, StoreError, StoreOptions, Writer,

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::secret_file;
 use engine::LiveBidders;
+use engine::nodes::NodeKey;
 use partners::rtb::{RtbClient, RtbConfig};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -31,16 +32,25 @@ impl Default for LiveBiddersConfig {
     }
 }
 
-/// Starts the client. Tokens stay the same over restarts: their key is kept in the data directory.
-pub(crate) fn start(config: &LiveBiddersConfig, data_directory: &Path) -> Result<LiveBidders, Failure> {
+/// Starts the client. Tokens stay the same over restarts: their key is kept in the data directory. On every node of an exchange they
+/// are the same as well: their key comes from the nodes' own.
+pub(crate) fn start(
+    config: &LiveBiddersConfig,
+    data_directory: &Path,
+    node_key: Option<&NodeKey>,
+) -> Result<LiveBidders, Failure> {
     let path = data_directory.join(KEY_NAME);
     let mut folder = std::fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
     // The store may be elsewhere, and not have made it. What is wrong with the folder, the key's file tells.
     let _ = folder.recursive(true).create(data_directory);
-    let key = token_key(&path)
-        .map_err(|error| Failure::environment(format!("{}: {error}; make it readable", path.display())))?;
+    let key = match node_key {
+        Some(node_key) => node_key.derive("caller tokens"),
+        None => token_key(&path).map_err(|error| {
+            Failure::environment(format!("{}: {error}; make it readable", path.display()))
+        })?,
+    };
     let config = RtbConfig {
         allow_private_addresses: config.allow_private_addresses,
         in_flight_max: config.in_flight_max,

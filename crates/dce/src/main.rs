@@ -50,7 +50,11 @@ fn main() -> ExitCode {
 
 fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
     match &command_line.command {
-        Command::Serve(settings) => serve::run(&load(settings)?.config).map_err(one),
+        Command::Serve { settings, roles } => {
+            let roles =
+                roles.iter().map(|roles| ("--roles".to_owned(), "node.roles".to_owned(), roles.clone()));
+            serve::run(&load_with(settings, roles)?.config).map_err(one)
+        }
         Command::Key { settings, command } => key::run(load(settings)?.config.place(), command).map_err(one),
         Command::Audit { settings, command } => audit::run(&load(settings)?.config, command).map_err(one),
         Command::Backup { settings, to } => backup::run(&load(settings)?.config, to).map_err(one),
@@ -77,13 +81,21 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
 }
 
 fn load(settings: &SettingFlags) -> Result<Loaded, Vec<Failure>> {
+    load_with(settings, None)
+}
+
+/// Loads the configuration, in which flags of the command's own, as `(flag, key, value)`, win.
+fn load_with(
+    settings: &SettingFlags,
+    own: impl IntoIterator<Item = (String, String, String)>,
+) -> Result<Loaded, Vec<Failure>> {
     config::load(&Sources {
         file: settings.config.clone(),
         // A variable that is not Unicode cannot be one of ours.
         environment: std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect(),
-        flags: settings.flags(),
+        flags: settings.flags().into_iter().chain(own).collect(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! `dce serve`: the exchange, until a signal ends it.
 
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::exchange_process::ExchangeProcess;
 use crate::failure::Failure;
 use crate::log;
@@ -22,18 +22,21 @@ pub(crate) fn run(config: &Config) -> Result<(), Failure> {
 
 async fn serve(config: &Config) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
-    let exchange = ExchangeProcess::start(config).await?;
+    let mut exchange = ExchangeProcess::start(config).await?;
     for address in exchange.sip_addresses() {
         tracing::info!(%address, trunks = config.sip.trunks.len(), "SIP listening");
     }
-    if config.sip.trunks.is_empty() {
+    if config.node.does(Role::Telephony) && config.sip.trunks.is_empty() {
         tracing::warn!("sip.trunks is empty: every call will be answered 403; list your carriers there");
     }
     for address in exchange.http_addresses() {
         tracing::info!(%address, "API listening; /docs describes it");
     }
     tracing::info!(data = %config.place(), "ready");
-    let name = signals.next().await;
+    let name = tokio::select! {
+        name = signals.next() => name,
+        failure = exchange.lost() => return Err(failure),
+    };
     let drain_timeout_s = config.shutdown.drain_timeout_s;
     tracing::info!(signal = name, drain_timeout_s, "stopping: no new calls; signal again to end at once");
     tokio::select! {

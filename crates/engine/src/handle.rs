@@ -55,7 +55,9 @@ pub enum CommandError {
     #[error("the exchange is stopping; try again when it is back")]
     Stopping,
     /// The node that has the book went away before it answered, or is being looked for.
-    #[error("the node that has the book is away, and nobody knows whether it was done; ask again in a few seconds")]
+    #[error(
+        "the node that has the book is away, and nobody knows whether it was done; ask again in a few seconds"
+    )]
     Away,
 }
 
@@ -161,9 +163,7 @@ impl Engine {
     ) -> Result<(), CommandError> {
         match self.seat() {
             Seat::Here(inbox) => inbox.insert_api_key(key, secret_hash, actor).await,
-            Seat::Elsewhere(link) => {
-                done(link.ask(Question::InsertApiKey { key, secret_hash, actor }).await)
-            }
+            Seat::Elsewhere(link) => done(link.ask(Question::InsertApiKey { key, secret_hash, actor }).await),
         }
     }
 
@@ -173,6 +173,16 @@ impl Engine {
         match self.seat() {
             Seat::Here(inbox) => inbox.revoke_api_key(id, at, actor).await,
             Seat::Elsewhere(link) => done(link.ask(Question::RevokeApiKey { id, at, actor }).await),
+        }
+    }
+
+    /// Asks for the end of every call whose legs are on this node, where the book is elsewhere: this node stops.
+    pub fn end_calls_here(&self) {
+        if let Seat::Elsewhere(link) = self.seat() {
+            for call in link.calls() {
+                // Without a session the next one is told, or the call is given up.
+                let _ = link.call(call, Input::ShutDown);
+            }
         }
     }
 

@@ -97,7 +97,12 @@ impl Inbox {
         self.written(move |writer| writer.insert_api_key(key, secret_hash, actor)).await
     }
 
-    pub(crate) async fn revoke_api_key(&self, id: Uuid, at: Timestamp, actor: Actor) -> Result<(), CommandError> {
+    pub(crate) async fn revoke_api_key(
+        &self,
+        id: Uuid,
+        at: Timestamp,
+        actor: Actor,
+    ) -> Result<(), CommandError> {
         self.written(move |writer| writer.revoke_api_key(id, at, actor)).await
     }
 

@@ -139,9 +139,9 @@ mod tests {
         )
         .expect("an engine");
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let (reader, writer) = (store.reader(), store.writer());
+        let reader = store.reader();
         let coordination = Coordination::in_memory();
-        let dependencies = Dependencies { engine, reader, writer, coordination, metrics, probes: Vec::new() };
+        let dependencies = Dependencies { engine, reader, coordination, metrics, probes: Vec::new() };
         let gateway = Gateway::new(config, dependencies);
         let routes = Router::new()
             .route("/panics", get(async || -> () { panic!("on purpose, to see it caught") }))

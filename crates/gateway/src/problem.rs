@@ -24,13 +24,14 @@ pub(crate) enum Kind {
     RateLimited,
     Overloaded,
     Stopping,
+    BookAway,
     TimedOut,
     Internal,
 }
 
 impl Kind {
     #[cfg(test)]
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::MalformedRequest,
         Self::Invalid,
         Self::NotAuthenticated,
@@ -43,6 +44,7 @@ impl Kind {
         Self::RateLimited,
         Self::Overloaded,
         Self::Stopping,
+        Self::BookAway,
         Self::TimedOut,
         Self::Internal,
     ];
@@ -90,6 +92,11 @@ impl Kind {
             Self::Stopping => {
                 (StatusCode::SERVICE_UNAVAILABLE, "urn:dce:problem:stopping", "The exchange is stopping")
             }
+            Self::BookAway => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "urn:dce:problem:book-away",
+                "The node that decides is away",
+            ),
             Self::TimedOut => {
                 (StatusCode::SERVICE_UNAVAILABLE, "urn:dce:problem:timed-out", "The answer took too long")
             }
@@ -263,10 +270,11 @@ impl From<CommandError> for Problem {
                 });
                 Self { errors: errors.collect(), ..Self::new(Kind::Invalid, detail) }
             }
-            CommandError::NotFound(what) => Self::not_found(what),
+            CommandError::NotFound(what) => Self::not_found(&what),
             CommandError::Conflict(why) => Self::new(Kind::Conflict, why),
             CommandError::Overloaded => Self::new(Kind::Overloaded, detail),
             CommandError::Stopping => Self::new(Kind::Stopping, detail),
+            CommandError::Away => Self::new(Kind::BookAway, detail),
         }
     }
 }

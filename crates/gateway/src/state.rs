@@ -2,12 +2,12 @@
 
 use crate::config::HttpConfig;
 use crate::live_bids::Sessions;
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use engine::Engine;
 use exchange::audit::Actor;
 use exchange::time::Timestamp;
 use infra::coordination::{Coordination, RateLimit, RateLimiter, SecretHash};
-use infra::store::{ApiKey, Reader, StoreError, StoreHealth, Writer};
+use infra::store::{ApiKey, Reader, StoreError};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,8 +24,6 @@ pub struct Dependencies {
     pub engine: Engine,
     /// Answers reads.
     pub reader: Reader,
-    /// Takes API keys, which the engine has nothing to do with.
-    pub writer: Writer,
     /// What nodes agree on: rate limits, and keys that are revoked.
     pub coordination: Coordination,
     /// Renders metrics.
@@ -132,29 +130,12 @@ impl Gateway {
     pub(crate) async fn revoke_api_key(&self, key: &ApiKey, actor: Actor) -> Result<(), Problem> {
         let id = key.id;
         if key.revoked_at.is_none() {
-            self.write(move |writer| writer.revoke_api_key(id, now(), actor)).await?;
+            self.engine().revoke_api_key(id, now(), actor).await?;
         }
         if let Err(error) = self.0.dependencies.coordination.revoked(id).await {
             tracing::warn!(%error, key = %id, "other nodes may believe a revoked key for some seconds");
         }
         Ok(())
-    }
-
-    /// Writes what the engine has nothing to do with.
-    pub(crate) async fn write<T: Send + 'static>(
-        &self,
-        write: impl FnOnce(&Writer) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let writer = self.0.dependencies.writer.clone();
-        // It would wait until the disk is well again, with a thread.
-        if writer.health() != StoreHealth::Healthy {
-            return Err(Problem::new(
-                Kind::Overloaded,
-                "the store cannot write now; try again in a few seconds",
-            ));
-        }
-        let written = tokio::task::spawn_blocking(move || write(&writer)).await;
-        written.map_err(|error| Problem::internal(&error))?.map_err(Problem::from)
     }
 }
 

@@ -8,13 +8,13 @@ use std::path::Path;
 const ARROWS: [(&str, &[&str]); 9] = [
     ("exchange", &[]),
     ("test-servers", &[]),
-    // The servers are for its tests alone.
+    // The servers are for tests alone.
     ("infra", &["exchange", "test-servers"]),
     ("partners", &["exchange"]),
     ("engine", &["infra", "partners", "exchange"]),
     ("telephony", &["engine", "exchange"]),
     ("gateway", &["engine", "infra", "exchange"]),
-    ("dce", &["gateway", "telephony", "engine", "partners", "infra", "exchange"]),
+    ("dce", &["gateway", "telephony", "engine", "partners", "infra", "exchange", "test-servers"]),
     ("xtask", &["test-servers"]),
 ];
 

@@ -2,11 +2,13 @@
 //!
 //! Precedence: flags, then environment (`DCE_SECTION__KEY`), then file, then the defaults written here.
 
+mod node;
 mod setting;
 mod load;
 mod show;
 
 pub(crate) use load::{Loaded, Sources, load};
+pub(crate) use node::{NodeConfig, Role};
 
 use crate::live_bidders::LiveBiddersConfig;
 use exchange::bid::sip_uri::is_sip_uri;
@@ -34,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) data: DataConfig,
     /// The database.
     pub(crate) store: StoreConfig,
+    /// What this node does, where there is more than one.
+    pub(crate) node: NodeConfig,
     /// What nodes agree on, and where.
     pub(crate) coordination: CoordinationConfig,
     /// The HTTP API.
@@ -209,6 +213,7 @@ impl Config {
         faults.extend(self.policy_faults());
         faults.extend(self.bus.faults());
         faults.extend(coordination_faults(&self.coordination));
+        faults.extend(self.node.faults(self.store.kind));
         let mut fault = |key: &'static str, problem: String| faults.push(Fault { key: key.into(), problem });
         if self.data.directory.as_os_str().is_empty() {
             fault("data.directory", "is empty; name a directory".to_owned());

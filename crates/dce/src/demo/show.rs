@@ -8,13 +8,13 @@ use crate::failure::Failure;
 use crate::key;
 use comfy_table::{CellAlignment, Table, presets};
 use exchange::auction::receipt::{AuctionReceipt, Receipt};
+use exchange::audit::RoleKind;
 use exchange::bid::Price;
 use exchange::call::{Attempt, Call, CallState, FailureCause, Outcome};
 use exchange::id::AccountId;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
 use exchange::phone_number::CallerId;
 use exchange::tracking_number::CallOrigin;
-use exchange::audit::RoleKind;
 use infra::store::Reader;
 use serde::Serialize;
 use serde_json::json;
@@ -275,7 +275,8 @@ fn audit(statement: &Statement) -> String {
 
 /// Where everything is, for `--keep`.
 pub(super) fn invitation(floor: &Floor, format: Format) -> Result<String, Failure> {
-    let api_key = key::mint(&floor.exchange().writer(), "demo", RoleKind::Admin, None)?.to_string();
+    let writer = floor.exchange().writer().ok_or_else(|| Failure::environment("the book is elsewhere"))?;
+    let api_key = key::mint(&writer, "demo", RoleKind::Admin, None)?.to_string();
     let http = floor.http().map(|address| format!("http://{address}")).unwrap_or_default();
     let mut numbers = floor.marketplace.numbers.iter();
     let number = numbers.find(|number| number.origin == CallOrigin::OrganicInbound);

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -28,23 +28,25 @@ pub(crate) struct Setup<'a> {
     pub(crate) sip: &'a str,
     /// Its carriers; none is loopback.
     pub(crate) trunks: Option<&'a str>,
+    /// Whole sections.
+    pub(crate) more: &'a str,
 }
 
 impl Setup<'_> {
     fn config(&self) -> String {
-        let Self { data, http, sip, trunks } = self;
+        let Self { data, http, sip, trunks, more } = self;
         let trunks = trunks.unwrap_or(LOOPBACK_TRUNK);
         format!(
             "[data]\ndirectory = \"data\"\n{data}\n[http]\nlisten = [\"127.0.0.1:0\"]\n{http}\n\
              [sip]\nlisten = [\"udp://127.0.0.1:0\", \"tcp://127.0.0.1:0\"]\ntrunks = {trunks}\n{sip}\n\
-             [log]\nformat = \"json\"\n\n[shutdown]\ndrain_timeout_s = 5\n"
+             [log]\nformat = \"json\"\n\n[shutdown]\ndrain_timeout_s = 5\n{more}\n"
         )
     }
 }
 
 /// A running exchange. Dropping it kills it.
 pub(crate) struct Exchange {
-    directory: Rc<TempDir>,
+    directory: Arc<TempDir>,
     child: Child,
     key: String,
     http: SocketAddr,
@@ -62,18 +64,25 @@ impl Exchange {
 
     /// Starts one that differs from the defaults.
     pub(crate) fn start_with(setup: Setup<'_>) -> Self {
-        let directory = Rc::new(tempfile::tempdir().expect("a directory"));
-        let key = run(&directory, &["key", "create", "--data", "data", "--name", "tests", "--role", "admin"]);
+        let directory = Arc::new(tempfile::tempdir().expect("a directory"));
+        std::fs::write(directory.path().join("dce.toml"), setup.config()).expect("writable");
+        let create = ["key", "create", "--config", "dce.toml", "--name", "tests", "--role", "admin"];
+        let key = run(&directory, &create);
         assert_eq!(key.code, Some(0), "{key:?}");
         Self::serve(directory, key.stdout.trim().to_owned(), setup)
     }
 
     /// Starts another one on the same data, after this one has ended.
     pub(crate) fn again_with(&self, setup: Setup<'_>) -> Self {
-        Self::serve(Rc::clone(&self.directory), self.key.clone(), setup)
+        Self::serve(Arc::clone(&self.directory), self.key.clone(), setup)
     }
 
-    fn serve(directory: Rc<TempDir>, key: String, setup: Setup<'_>) -> Self {
+    /// Starts another node of the same exchange, in a directory of its own.
+    pub(crate) fn another_with(&self, setup: Setup<'_>) -> Self {
+        Self::serve(Arc::new(tempfile::tempdir().expect("a directory")), self.key.clone(), setup)
+    }
+
+    fn serve(directory: Arc<TempDir>, key: String, setup: Setup<'_>) -> Self {
         std::fs::write(directory.path().join("dce.toml"), setup.config()).expect("writable");
         let log = File::create(directory.path().join("serve.log")).expect("writable");
         let mut command = dce(&directory, &["serve", "--config", "dce.toml"]);
@@ -175,6 +184,12 @@ impl Exchange {
         let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         assert!(kill.expect("kill runs").success());
         until("the exchange has stopped", || self.child.try_wait().expect("a child")).code()
+    }
+
+    /// Ends it with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("a child");
     }
 
     /// Ends it with SIGTERM and audits its books: exit code 0, nothing logged that an operator should worry about, no

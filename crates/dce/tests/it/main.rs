@@ -18,4 +18,5 @@ mod calls;
 mod refusals;
 mod vanished;
 mod flood;
+mod nodes;
 mod bad_days;

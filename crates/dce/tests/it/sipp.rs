@@ -27,19 +27,25 @@ pub(crate) struct Sipp {
 pub(crate) struct Caller<'a> {
     scenario: &'a str,
     called: &'a str,
+    from: &'a str,
     pause_ms: u64,
     tcp: bool,
 }
 
 /// A carrier that plays this scenario.
 pub(crate) fn caller(scenario: &str) -> Caller<'_> {
-    Caller { scenario, called: crate::marketplace::NUMBER, pause_ms: 0, tcp: false }
+    Caller { scenario, called: crate::marketplace::NUMBER, from: CALLER, pause_ms: 0, tcp: false }
 }
 
 impl<'a> Caller<'a> {
     /// Calls another number.
     pub(crate) fn called(self, called: &'a str) -> Self {
         Self { called, ..self }
+    }
+
+    /// Calls from another number.
+    pub(crate) fn from(self, from: &'a str) -> Self {
+        Self { from, ..self }
     }
 
     /// How long the scenario's pause lasts, in milliseconds.
@@ -57,7 +63,7 @@ impl<'a> Caller<'a> {
         let pause = self.pause_ms.to_string();
         let to = exchange.to_string();
         let transport = if self.tcp { "t1" } else { "u1" };
-        let arguments = ["-s", self.called, "-key", "caller", CALLER, "-d", &pause, "-t", transport, &to];
+        let arguments = ["-s", self.called, "-key", "caller", self.from, "-d", &pause, "-t", transport, &to];
         Sipp::start(self.scenario, &arguments)
     }
 

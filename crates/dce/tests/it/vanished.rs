@@ -11,6 +11,7 @@ const SHORT_SESSIONS: Setup<'_> = Setup {
     data: "",
     http: "",
     trunks: None,
+    more: "",
 };
 
 /// The call converted, ended because a peer was lost, and was charged once.

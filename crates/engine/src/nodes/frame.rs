@@ -4,8 +4,10 @@
 //! On it messages are JSON, each after its length in four bytes, the whole cut into Noise's messages of at most 64 KiB, each after its
 //! length in two bytes.
 
+use hmac::{Hmac, Mac};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::Sha256;
 use snow::{Builder, HandshakeState, StatelessTransportState};
 use std::fmt;
 use std::io::{Error, ErrorKind};
@@ -47,6 +49,15 @@ impl NodeKey {
             *byte = u8::from_str_radix(pair, 16).map_err(|_| BadNodeKey)?;
         }
         Ok(Self(key))
+    }
+}
+
+impl NodeKey {
+    /// A key for something else that all nodes have in common, from which nobody finds this one.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut hmac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key of any length");
+        hmac.update(purpose.as_bytes());
+        hmac.finalize().into_bytes().into()
     }
 }
 
@@ -229,7 +240,10 @@ mod tests {
         for text in ["", "abc", &"g".repeat(64), &"a".repeat(63), &"ä".repeat(32)] {
             assert_eq!(NodeKey::parse(text), Err(BadNodeKey), "{text}");
         }
-        assert!(NodeKey::parse(&format!("{}\n", "A1".repeat(32))).is_ok(), "a file may end with a line break");
+        assert!(
+            NodeKey::parse(&format!("{}\n", "A1".repeat(32))).is_ok(),
+            "a file may end with a line break"
+        );
         assert_eq!(format!("{:?}", key("a")), "NodeKey", "it is not shown");
     }
 }

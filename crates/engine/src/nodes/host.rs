@@ -15,6 +15,7 @@ use std::time::Instant;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
 /// Nodes at once, at most.
@@ -22,12 +23,18 @@ const NODES_MAX: usize = 256;
 /// Messages sent together at most.
 const TOGETHER_MAX: usize = 256;
 
-/// Takes other nodes for as long as it is polled. While the book is elsewhere they are sent away at once.
+/// Takes other nodes for as long as it is polled; dropped, it ends their sessions. While the book is elsewhere they are sent away at
+/// once.
 pub async fn host(engine: Engine, listener: TcpListener, key: NodeKey) {
     let room = Arc::new(Semaphore::new(NODES_MAX));
+    let mut sessions = JoinSet::new();
     let mut session = 0;
     loop {
-        let (stream, from) = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = sessions.join_next() => continue,
+        };
+        let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "no connection of another node could be taken");
@@ -39,9 +46,13 @@ pub async fn host(engine: Engine, listener: TcpListener, key: NodeKey) {
         let Seat::Here(inbox) = engine.seat() else { continue };
         session += 1;
         let (session, key) = (session, key.clone());
-        tokio::spawn(async move {
+        sessions.spawn(async move {
             let Err(error) = serve(session, stream, from, inbox, &key).await;
-            tracing::warn!(%from, %error, "the session of a node is over");
+            if error.kind() == ErrorKind::UnexpectedEof {
+                tracing::info!(%from, "a node has left");
+            } else {
+                tracing::warn!(%from, %error, "the session of a node is over");
+            }
             drop(room);
         });
     }
@@ -63,7 +74,8 @@ async fn serve(
         return Err(Error::new(ErrorKind::InvalidData, "its first message is no hello"));
     };
     if protocol != PROTOCOL {
-        let finding = format!("it speaks protocol {protocol}, this node {PROTOCOL}; run one version on all nodes");
+        let finding =
+            format!("it speaks protocol {protocol}, this node {PROTOCOL}; run one version on all nodes");
         return Err(Error::new(ErrorKind::Unsupported, finding));
     }
     tracing::info!(%from, node, calls = calls.len(), "a node has joined");

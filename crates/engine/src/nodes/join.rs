@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const TOGETHER_MAX: usize = 256;
 
 /// This node, as another one sees it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Node {
     /// For people.
     pub name: String,
@@ -61,7 +61,8 @@ async fn one_session(engine: &Engine, link: &Link, node: &Node) -> Result<Never,
         let address = address.clone();
         move |_| Error::new(ErrorKind::TimedOut, format!("{address} {what}"))
     };
-    let stream = timeout(SILENCE_MAX, TcpStream::connect(&address)).await.map_err(silent("cannot be reached"))??;
+    let stream =
+        timeout(SILENCE_MAX, TcpStream::connect(&address)).await.map_err(silent("cannot be reached"))??;
     let (mut hearing, speaking) =
         timeout(SILENCE_MAX, frame::call(stream, &node.key)).await.map_err(silent("does not answer"))??;
     let (to_book, messages) = unbounded_channel();
@@ -71,7 +72,7 @@ async fn one_session(engine: &Engine, link: &Link, node: &Node) -> Result<Never,
         let FromBook::Welcome = welcome else {
             return Err(Error::new(ErrorKind::InvalidData, "its first message is no welcome"));
         };
-        tracing::info!(address, "the book is there; joined");
+        tracing::info!(book = address, "the book is there; joined");
         hear(hearing, link, node, engine.live_bidders()).await
     };
     tokio::select! {

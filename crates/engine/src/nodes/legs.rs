@@ -74,7 +74,9 @@ impl Legs {
     /// A session is over: its calls wait for their node, which was heard last at `last_alive_at`.
     pub(super) fn lose(&self, session: u64, last_alive_at: Timestamp, until: Instant) {
         let mut calls = self.calls();
-        let lost = calls.values_mut().filter(|place| matches!(place, Place::On { session: of, .. } if *of == session));
+        let lost = calls
+            .values_mut()
+            .filter(|place| matches!(place, Place::On { session: of, .. } if *of == session));
         for place in lost {
             *place = Place::Away { last_alive_at, until };
         }

@@ -107,7 +107,13 @@ impl Link {
     }
 
     /// Begins a session: says which calls are here, then again what may not have been heard of each.
-    pub(super) fn begin(&self, address: &str, node: &str, status: EngineStatus, to_book: UnboundedSender<ToBook>) {
+    pub(super) fn begin(
+        &self,
+        address: &str,
+        node: &str,
+        status: EngineStatus,
+        to_book: UnboundedSender<ToBook>,
+    ) {
         let mut shared = self.shared();
         let calls = shared.calls.keys().copied().collect();
         shared.session = Some(Session { to_book, address: address.to_owned(), status });
@@ -174,7 +180,7 @@ impl Link {
     }
 
     /// The calls whose legs are here.
-    pub(super) fn calls(&self) -> Vec<CallId> {
+    pub(crate) fn calls(&self) -> Vec<CallId> {
         self.shared().calls.keys().copied().collect()
     }
 }

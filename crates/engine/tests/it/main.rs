@@ -231,7 +231,7 @@ fn a_reservation_kept_over_a_restart_runs_out_when_it_was_promised_to() {
     let held = LedgerAccount::Held(BUYER);
     assert_eq!(on_disk.balances[&held], Micros::units(30));
 
-    let Recovery { mut owner, units } = recover(&on_disk, start.plus_ms(20_000));
+    let Recovery { mut owner, units, .. } = recover(&on_disk, start.plus_ms(20_000));
     assert!(units.is_empty(), "nothing was closed: {units:?}");
     assert_eq!(owner.next_due(), Some(start.plus_ms(60_000)));
     let expired = owner.due(start.plus_ms(60_000)).expect("its timer");
@@ -275,7 +275,7 @@ async fn a_revenue_is_awaited_over_a_restart_and_no_longer_than_agreed() {
     let (until, held) = (awaited.report_until, awaited.held_micros);
     assert_eq!(held, Micros::units(35));
     let now = snapshot.last_alive_at;
-    let Recovery { mut owner, units } = Owner::recover(snapshot, policy, screening, now);
+    let Recovery { mut owner, units, .. } = Owner::recover(snapshot, policy, screening, now);
     assert_eq!((units.len(), owner.next_due()), (0, Some(until)), "it goes on waiting");
     assert_eq!(owner.due(Timestamp(until.0 - 1)), None);
     let (due, input) = owner.due(until).expect("the time is over");

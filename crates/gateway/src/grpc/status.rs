@@ -23,7 +23,7 @@ pub(crate) fn of(problem: &Problem) -> Status {
         Kind::Conflict => Code::FailedPrecondition,
         Kind::TooLarge => Code::OutOfRange,
         Kind::RateLimited => Code::ResourceExhausted,
-        Kind::Overloaded | Kind::Stopping | Kind::TimedOut => Code::Unavailable,
+        Kind::Overloaded | Kind::Stopping | Kind::BookAway | Kind::TimedOut => Code::Unavailable,
         Kind::Internal => Code::Internal,
     };
     let mut status = Status::new(code, problem.detail());

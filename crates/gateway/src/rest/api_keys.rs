@@ -2,7 +2,6 @@
 
 use super::Listed;
 use crate::access::Principal;
-use exchange::audit::RoleKind;
 use crate::api_key::ApiKeyText;
 use crate::problem::{Kind, Problem};
 use crate::request::{self, Body, Part, Query, RequestBody};
@@ -12,6 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use exchange::account::AccountKind;
+use exchange::audit::RoleKind;
 use exchange::id::AccountId;
 use exchange::time::Timestamp;
 use infra::store::{ApiKey, ApiKeyFilter};
@@ -83,7 +83,7 @@ pub(crate) async fn create(
         revoked_at: None,
     };
     let (row, hash) = (key.clone(), text.secret_hash());
-    gateway.write(move |writer| writer.insert_api_key(row, hash, principal.actor())).await?;
+    gateway.engine().insert_api_key(row, hash, principal.actor()).await?;
     Ok((StatusCode::CREATED, Json(ApiKeyView::new(key, Some(&text)))))
 }
 

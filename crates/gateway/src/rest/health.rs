@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use engine::BookPlace;
 use infra::store::StoreHealth;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -66,10 +67,13 @@ fn checks(gateway: &Gateway) -> Vec<HealthCheck> {
             Err(format!("commits fail, {tries} tries so far; the log has the reason"))
         }
     };
-    let engine = match (status.stopping, gateway.engine().has_room()) {
-        (true, _) => Err("stopping".to_owned()),
-        (false, true) => Ok(format!("{} messages waiting", status.waiting)),
-        (false, false) => Err(format!("overloaded, {} messages waiting", status.waiting)),
+    let waiting = format!("{} messages waiting", status.waiting);
+    let engine = match (gateway.engine().book_place(), status.stopping, status.has_room) {
+        (BookPlace::Away, ..) => Err("on no node that this one can reach".to_owned()),
+        (_, true, _) => Err("stopping".to_owned()),
+        (BookPlace::Here, false, true) => Ok(waiting),
+        (BookPlace::At(address), false, true) => Ok(format!("at {address}, {waiting}")),
+        (_, false, false) => Err(format!("overloaded, {waiting}")),
     };
     let mut checks = vec![HealthCheck::new("store", store), HealthCheck::new("engine", engine)];
     checks.extend(gateway.probes().iter().map(|(name, probe)| HealthCheck::new(name, probe())));

@@ -96,7 +96,7 @@ pub(crate) async fn create(
         revoked_at: None,
     };
     let (row, hash) = (key.clone(), secret.hash());
-    gateway.write(move |writer| writer.insert_api_key(row, hash, principal.actor())).await?;
+    gateway.engine().insert_api_key(row, hash, principal.actor()).await?;
     Ok((StatusCode::CREATED, Json(PingEndpointView::new(key, Some(&secret)))))
 }
 

@@ -172,7 +172,6 @@ fn dependencies(engine: &Engine, store: &Store) -> Dependencies {
     Dependencies {
         engine: engine.clone(),
         reader: store.reader(),
-        writer: store.writer(),
         coordination: Coordination::in_memory(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
         probes: Vec::new(),

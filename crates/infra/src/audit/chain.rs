@@ -134,7 +134,7 @@ mod as_json {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use exchange::audit::AuditAction;
+    use exchange::audit::{AuditAction, RoleKind};
     use serde_json::json;
     use uuid::Uuid;
 

@@ -86,6 +86,8 @@ pub struct StoreOptions {
     /// PostgreSQL: its replicas, which serve reads once they have what this process was told is durable; several hosts in one URL
     /// share the reads with `load_balance_hosts=random`.
     pub replicas: Option<PostgresqlUrl>,
+    /// PostgreSQL: where other nodes reach the one that opens it; they find it by [`Reader::book_address`].
+    pub address: Option<String>,
     /// SQLite: a quota on the database file, in pages of 4 KiB; absent is the disk.
     pub max_pages: Option<u32>,
     /// SQLite: the largest database checked as a whole at the start, in MiB. A larger one is checked by `verify`.
@@ -100,6 +102,7 @@ impl Default for StoreOptions {
             group_wait_us: 0,
             read_connections: 3,
             replicas: None,
+            address: None,
             max_pages: None,
             check_at_open_mib_max: 256,
         }
@@ -130,8 +133,14 @@ impl Store {
     pub fn open_read_only(place: impl Into<Place>) -> Result<Reader, StoreError> {
         match place.into() {
             Place::Directory(directory) => sqlite::open_read_only(&directory),
-            Place::Postgresql(url) => postgresql::open_read_only(&url),
+            Place::Postgresql(url) => postgresql::open_read_only(&url, 1),
         }
+    }
+
+    /// Opens the store on a server for a node whose writer is another one. It reads from the primary alone: nobody tells it how far
+    /// replicas must be.
+    pub fn open_beside_writer(url: &PostgresqlUrl, options: &StoreOptions) -> Result<Reader, StoreError> {
+        postgresql::open_read_only(url, options.read_connections)
     }
 
     /// Copies the SQLite store in the directory `from` into the directory `to`, also while an exchange writes to it: one state that

@@ -1,7 +1,7 @@
 //! Reads: each within one transaction on a connection of a small pool.
 
 use super::StoreError;
-use super::connection::{Dialect, ReadConnection, Value};
+use super::connection::{Dialect, ReadConnection, Row, Value};
 use super::postgresql::pool::Pool as PostgresqlPool;
 use super::sqlite::pool::Pool as SqlitePool;
 use serde::de::DeserializeOwned;
@@ -57,6 +57,20 @@ impl Reader {
         match &*self.0 {
             Connections::Sqlite(_) => None,
             Connections::Postgresql(pool) => Some(pool.reads()),
+        }
+    }
+
+    /// Where the node that has the book is reached by others: it left that when it opened the store as its writer.
+    pub fn book_address(&self) -> Result<Option<String>, StoreError> {
+        match &*self.0 {
+            Connections::Sqlite(_) => Ok(None),
+            Connections::Postgresql(pool) => {
+                let address = |row: &dyn Row| row.get(0);
+                pool.with(|connection| {
+                    connection.row("SELECT coalesce(address, '') FROM writer", &[], address)
+                })
+                .map(|found: Option<String>| found.filter(|address| !address.is_empty()))
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use crate::audit::Anchor;
 use exchange::audit::{Actor, AuditEntry};
 use exchange::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -80,6 +80,7 @@ struct Shared {
     health: Mutex<StoreHealth>,
     units: AtomicU64,
     syncs: AtomicU64,
+    is_replaced: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
@@ -156,6 +157,11 @@ impl Writer {
     /// Whether commits succeed.
     pub fn health(&self) -> StoreHealth {
         lock(&self.shared.health).clone()
+    }
+
+    /// Whether it may never write again: another one took the database over, or the database lost what was acknowledged.
+    pub fn is_replaced(&self) -> bool {
+        self.shared.is_replaced.load(Ordering::Relaxed)
     }
 
     /// Units made durable and syncs of the disk so far.
@@ -262,6 +268,7 @@ impl WriterThread {
             health: Mutex::new(StoreHealth::Healthy),
             units: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
+            is_replaced: AtomicBool::new(false),
         });
         let (group_max, group_wait) =
             (options.group_max.max(1), Duration::from_micros(options.group_wait_us));
@@ -327,6 +334,7 @@ impl<D: Commit> Loop<'_, D> {
                 Err(CommitFailure::ForGood(error)) => {
                     tracing::error!(%error, "commits fail for good; nothing is written any more");
                     self.note_failure(&error);
+                    self.shared.is_replaced.store(true, Ordering::Relaxed);
                     batch.clear();
                     return false;
                 }

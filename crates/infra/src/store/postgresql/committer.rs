@@ -57,10 +57,14 @@ impl<E: Into<StoreError>> From<E> for Trouble {
 
 impl Committer {
     /// Takes the database over, once its schema is up to date.
-    pub(super) fn open(url: &PostgresqlUrl, written: Option<Written>) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        url: &PostgresqlUrl,
+        address: Option<&str>,
+        written: Option<Written>,
+    ) -> Result<Self, StoreError> {
         let session = locked(url)?;
         super::migrations::migrate(&session)?;
-        let (held, known) = lease::take_over(&session)?;
+        let (held, known) = lease::take_over(&session, address)?;
         make_partitions(&session)?;
         note_position(&session, written.as_ref())?;
         Ok(Self {

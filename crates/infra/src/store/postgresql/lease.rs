@@ -8,7 +8,7 @@ use super::error::PostgresqlError;
 use super::session::Session;
 use super::staging::{Counters, Known, LedgerRow};
 use crate::store::StoreError;
-use crate::store::connection::Row;
+use crate::store::connection::{Row, Value};
 use crate::store::read::audit::{HEAD, read_head};
 use exchange::ledger::money::Micros;
 use std::time::{Duration, Instant};
@@ -117,17 +117,17 @@ pub(super) fn held(session: &Session) -> Result<Option<Held>, PostgresqlError> {
     Ok(rows.first().map(|row| Held { epoch: row.get(0), batch: row.get(1), holder: row.get(2) }))
 }
 
-/// Begins an epoch, and learns what the writer must know.
-pub(super) fn take_over(session: &Session) -> Result<(Held, Known), StoreError> {
+/// Begins an epoch, leaves the address at which other nodes find the writer's, and learns what the writer must know.
+pub(super) fn take_over(session: &Session, address: Option<&str>) -> Result<(Held, Known), StoreError> {
     let holder = format!(
         "'process {} of ' || coalesce(host(inet_client_addr()), 'the server itself')",
         std::process::id()
     );
     let sql = format!(
-        "UPDATE writer SET epoch = epoch + 1, holder = {holder}, taken_at = now()
+        "UPDATE writer SET epoch = epoch + 1, holder = {holder}, taken_at = now(), address = $1
          RETURNING epoch, batch, holder, journal_seq, transfer_seq, outbox_seq, credit_limit_seq, ledger_seq"
     );
-    let rows = session.rows(DEADLINE, &sql, &[])?;
+    let rows = session.rows(DEADLINE, &sql, &[address.map_or(Value::Null, Value::from)])?;
     let row: &dyn Row = rows.first().ok_or(StoreError::NoIdentity)?;
     let held = Held { epoch: row.get(0)?, batch: row.get(1)?, holder: row.get(2)? };
     let counters = Counters {

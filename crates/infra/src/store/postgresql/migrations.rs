@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0003_audit.sql"),
     include_str!("migrations/0004_auction_buyers.sql"),
     include_str!("migrations/0005_disputes.sql"),
+    include_str!("migrations/0006_nodes.sql"),
 ];
 
 /// The schema version this binary reads and writes.

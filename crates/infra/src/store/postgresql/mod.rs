@@ -32,7 +32,8 @@ pub(super) struct PostgresqlStore {
 /// Opens the store as its one writer, after bringing the schema up to date.
 pub(super) fn open(url: &PostgresqlUrl, options: &StoreOptions) -> Result<PostgresqlStore, StoreError> {
     let written = Written::default();
-    let committer = Committer::open(url, options.replicas.is_some().then(|| written.clone()))?;
+    let for_replicas = options.replicas.is_some().then(|| written.clone());
+    let committer = Committer::open(url, options.address.as_deref(), for_replicas)?;
     let replicas = match &options.replicas {
         Some(replicas) => {
             Some(Replicas::new(replicas.clone(), options.read_connections, committer.store_id()?, written))
@@ -44,13 +45,13 @@ pub(super) fn open(url: &PostgresqlUrl, options: &StoreOptions) -> Result<Postgr
     Ok(PostgresqlStore { writer: WriterThread::start(committer, options)?, reader })
 }
 
-/// Opens the store for tools. Nothing is created or migrated, and nobody is kept out.
-pub(super) fn open_read_only(url: &PostgresqlUrl) -> Result<Reader, StoreError> {
+/// Opens the store for reading. Nothing is created or migrated, and nobody is kept out.
+pub(super) fn open_read_only(url: &PostgresqlUrl, connections: usize) -> Result<Reader, StoreError> {
     let session = Session::connect(url, CONNECT_DEADLINE)?;
     let found = migrations::version(&session)?;
     if found < migrations::NEWEST {
         let server = url.label().to_owned();
         return Err(PostgresqlError::SchemaTooOld { server, found, known: migrations::NEWEST }.into());
     }
-    Ok(Reader::new(Connections::Postgresql(Box::new(Pool::new(url.clone(), 1, None)))))
+    Ok(Reader::new(Connections::Postgresql(Box::new(Pool::new(url.clone(), connections, None)))))
 }
