@@ -21,6 +21,8 @@ use uuid::Uuid;
 const RETRY_MIN: Duration = Duration::from_millis(20);
 /// The longest pause between two tries.
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// A commit without an answer for so long counts as failing, though it may succeed yet: what waits behind it waits as long.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
 /// How long what the exchange logs by itself may wait for the disk: a stop must end, also on a day when the disk is full.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -81,12 +83,28 @@ struct Shared {
     units: AtomicU64,
     syncs: AtomicU64,
     is_replaced: AtomicBool,
+    started: Instant,
+    /// When the commit under way began, in milliseconds after `started`; 0 while there is none.
+    committing_since_ms: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
 struct Control {
     stopping: bool,
     max_pages: Option<u32>,
+}
+
+impl Shared {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// How long the commit under way has taken, where that is too long.
+    fn stalled_for(&self) -> Option<Duration> {
+        let since_ms = self.committing_since_ms.load(Ordering::Relaxed);
+        let taken = Duration::from_millis(self.now_ms().saturating_sub(since_ms));
+        (since_ms > 0 && taken >= STALLED_AFTER).then_some(taken)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -154,9 +172,17 @@ impl Writer {
         }
     }
 
-    /// Whether commits succeed.
+    /// Whether commits succeed, and within a reasonable time.
     pub fn health(&self) -> StoreHealth {
-        lock(&self.shared.health).clone()
+        let health = lock(&self.shared.health).clone();
+        match (&health, self.shared.stalled_for()) {
+            (StoreHealth::Healthy, Some(stalled_for)) => StoreHealth::Failing {
+                since: Timestamp(wall_clock().0 - i64::try_from(stalled_for.as_micros()).unwrap_or(0)),
+                tries: 1,
+                error: format!("a commit has no answer for {} s", stalled_for.as_secs()),
+            },
+            _ => health,
+        }
     }
 
     /// Whether it may never write again: another one took the database over, or the database lost what was acknowledged.
@@ -269,6 +295,8 @@ impl WriterThread {
             units: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             is_replaced: AtomicBool::new(false),
+            started: Instant::now(),
+            committing_since_ms: AtomicU64::new(0),
         });
         let (group_max, group_wait) =
             (options.group_max.max(1), Duration::from_micros(options.group_wait_us));
@@ -358,7 +386,10 @@ impl<D: Commit> Loop<'_, D> {
         if !has_rows {
             return Ok(Vec::new());
         }
-        let rejections = self.database.commit(batch)?;
+        self.shared.committing_since_ms.store(self.shared.now_ms(), Ordering::Relaxed);
+        let committed = self.database.commit(batch);
+        self.shared.committing_since_ms.store(0, Ordering::Relaxed);
+        let rejections = committed?;
         self.shared.units.fetch_add((batch.len() - rejections.len()) as u64, Ordering::Relaxed);
         self.shared.syncs.fetch_add(1, Ordering::Relaxed);
         Ok(rejections)

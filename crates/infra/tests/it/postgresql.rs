@@ -220,6 +220,25 @@ fn while_the_server_is_away_nothing_is_told_durable_and_reads_say_so() {
 }
 
 #[test]
+fn a_server_that_hangs_is_noticed_before_it_answers() {
+    let server = Server::start("-c fsync=off");
+    let store = open(url(&server.url("postgres"))).expect("opens");
+    in_order(submit(&store, 0..3), 0..3);
+    server.order("pause");
+    let told = submit(&store, 3..5);
+    while store.health() == StoreHealth::Healthy {
+        std::thread::yield_now();
+    }
+    let StoreHealth::Failing { error, .. } = store.health() else { panic!("the server hangs") };
+    assert!(error.contains("no answer"), "{error}");
+    assert!(told.try_recv().is_err(), "nothing is durable");
+    server.order("resume");
+    in_order(told, 3..5);
+    assert_eq!(store.health(), StoreHealth::Healthy);
+    holds(&store, 5);
+}
+
+#[test]
 fn a_writer_that_was_replaced_writes_no_more() {
     let database = Database::new();
     let first = open(database.url()).expect("free");
@@ -234,7 +253,12 @@ fn a_writer_that_was_replaced_writes_no_more() {
     assert!(error.contains("process 7 of 192.0.2.1") && error.contains("took over"), "{error}");
     assert!(matches!(first.writer().commit(nth_unit(3)), Err(StoreError::Stopped)));
     drop(first);
-    holds(&open(database.url()).expect("free"), 3);
+    // The lock went with its session, once the server has noticed.
+    let again = (0..500).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        open(database.url()).ok()
+    });
+    holds(&again.expect("free"), 3);
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub(super) fn set_up(session: &Session) -> Result<(), PostgresqlError> {
     session.run(
         DEADLINE,
         &format!(
-            "{synchronous} SET statement_timeout = '60s'; SET lock_timeout = '20s'; SET jit = off;
+            "{synchronous} SET statement_timeout = '12s'; SET lock_timeout = '10s'; SET jit = off;
              SET idle_in_transaction_session_timeout = '120s'; SET tcp_keepalives_idle = 10;
              SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 20000"
         ),

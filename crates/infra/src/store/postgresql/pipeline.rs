@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Statement};
 
-/// How long the server may take for a batch, beyond its own `statement_timeout`.
-pub(super) const DEADLINE: Duration = Duration::from_secs(90);
+/// How long the server may take for a batch. Past it the connection is given up, and a new one finds out whether it was written.
+pub(super) const DEADLINE: Duration = Duration::from_secs(15);
 
 /// Adds to many balances at once.
 const CHANGE_BALANCES: &str = "UPDATE ledger_accounts SET balance_micros = balance_micros + batch.change
