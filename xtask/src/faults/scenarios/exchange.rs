@@ -1,5 +1,6 @@
 //! The exchange itself is killed, and its disk and clock misbehave.
 
+use super::PAUSE;
 use super::postgresql::{QUICK, store};
 use crate::faults::stage::{Outcome, Play, Stage};
 use anyhow::{Context, Result, bail};
@@ -69,10 +70,19 @@ pub(super) fn disk_slow(stage: &Stage<'_>) -> Result<Outcome> {
         ("SLOW_DISK_DELAY_FILE", delay.display().to_string()),
     ];
     let mut play = Play::start_with(stage, "", variables)?;
-    for (delay_ms, time_s) in [(200, 10), (3_000, 10)] {
+    for delay_ms in [200, 3_000] {
         set(delay_ms)?;
-        play.goes_on(Duration::from_secs(time_s))?;
+        let before = play.show.deposits.acknowledged();
+        play.goes_on(PAUSE)?;
+        let acknowledged = play.show.deposits.acknowledged() - before;
         set(0)?;
+        // The payer sends one after the other, and each waits for a sync that begins after it came.
+        let most = usize::try_from(PAUSE.as_millis() / u128::from(delay_ms))? + 2;
+        if acknowledged > most {
+            bail!(
+                "{acknowledged} deposits were taken where {most} could be: the disk was not slow, or nobody waited for it"
+            );
+        }
         play.note_injected()?;
     }
     play.end(false)

@@ -18,32 +18,42 @@ pub(super) enum Policy {
     Refuse,
 }
 
+/// How it goes away and comes back, how often, and for how long.
+struct Absence {
+    leave: &'static str,
+    come_back: &'static str,
+    times: u32,
+    time: Duration,
+}
+
+const KILL: Absence =
+    Absence { leave: "kill", come_back: "start", times: TIMES, time: Duration::from_secs(5) };
+const HANG: Absence = Absence { leave: "pause", come_back: "resume", times: 1, time: PAUSE };
+
 pub(super) fn killed(stage: &Stage<'_>) -> Result<Outcome> {
-    away(stage, Policy::Degrade, "kill", "start", TIMES)
+    away(stage, Policy::Degrade, &KILL)
 }
 
 pub(super) fn killed_refusing(stage: &Stage<'_>) -> Result<Outcome> {
-    away(stage, Policy::Refuse, "kill", "start", TIMES)
+    away(stage, Policy::Refuse, &KILL)
 }
 
 pub(super) fn paused(stage: &Stage<'_>) -> Result<Outcome> {
-    away(stage, Policy::Degrade, "pause", "resume", 1)
+    away(stage, Policy::Degrade, &HANG)
 }
 
 pub(super) fn paused_refusing(stage: &Stage<'_>) -> Result<Outcome> {
-    away(stage, Policy::Refuse, "pause", "resume", 1)
+    away(stage, Policy::Refuse, &HANG)
 }
 
-/// Redis is away for a while, so many times. A pause is the longer one.
-fn away(stage: &Stage<'_>, policy: Policy, leave: &str, come_back: &str, times: u32) -> Result<Outcome> {
+fn away(stage: &Stage<'_>, policy: Policy, absence: &Absence) -> Result<Outcome> {
     let server = RedisServer::start();
     let settings = coordination(&format!("unix://{}", server.socket()), policy);
     let mut play = Play::start(stage, &settings)?;
-    let time = if times == 1 { PAUSE } else { NOTICE + Duration::from_secs(2) };
-    for _ in 0..times {
-        server.order(leave);
-        policy_holds(&mut play, policy, time)?;
-        server.order(come_back);
+    for _ in 0..absence.times {
+        server.order(absence.leave);
+        policy_holds(&mut play, policy, absence.time)?;
+        server.order(absence.come_back);
         is_found_again(&mut play)?;
     }
     play.end(false)
