@@ -26,11 +26,21 @@ pub struct KafkaServer {
 impl KafkaServer {
     /// Starts one.
     pub fn start() -> Self {
-        let (port, controller) = (free_port(), free_port());
+        let port = free_port();
+        Self::keep(port, port)
+    }
+
+    /// Starts one that tells its clients to come to another port of loopback, which leads to it.
+    pub fn start_behind(advertised_port: u16) -> Self {
+        Self::keep(free_port(), advertised_port)
+    }
+
+    fn keep(port: u16, advertised_port: u16) -> Self {
+        let controller = free_port();
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
              listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ncontroller.listener.names=CONTROLLER\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{advertised_port}\ncontroller.listener.names=CONTROLLER\n\
              inter.broker.listener.name=PLAINTEXT\noffsets.topic.replication.factor=1\n\
              offsets.topic.num.partitions=1\ntransaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\ngroup.initial.rebalance.delay.ms=0"
@@ -43,6 +53,11 @@ impl KafkaServer {
     /// Where it listens, as `host:port`.
     pub fn broker(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// `kill`, `start`, `pause` or `resume`; returns when it is done.

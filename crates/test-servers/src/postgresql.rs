@@ -80,7 +80,7 @@ impl Server {
         Self { programs, keeper }
     }
 
-    /// `kill`, `stop`, `start` or `promote`; returns when it is done.
+    /// `kill`, `stop`, `start`, `pause`, `resume` or `promote`; returns when it is done.
     pub fn order(&self, order: &str) {
         self.keeper.order(order);
     }

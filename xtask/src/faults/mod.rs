@@ -1,4 +1,5 @@
-//! `cargo xtask faults`: the real exchange under real SIP load, while what it stands on is killed, paused, moved, slowed down or full.
+//! `cargo xtask faults`: the real exchange under real SIP load, while what it stands on is killed, paused, emptied, moved, cut off, slowed
+//! down or full.
 //!
 //! Each fault has servers, books and calls of its own. What the outside saw acknowledged (callers that got a 200, deposits that got a
 //! 2xx) is looked up in the books at the end, and the books are audited: nothing lost, nothing twice, every hold settled.

@@ -1,16 +1,20 @@
 //! A fault being played: an exchange under load, how often something was done to it, and what came of it.
 
 use super::FaultsArguments;
-use crate::under_load::exchange::Site;
+use crate::under_load::exchange::{Site, within};
 use crate::under_load::report::Report;
 use crate::under_load::show::Show;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
 /// Calls come and go for so long before the first fault and after the last.
 const QUIET: Duration = Duration::from_secs(2);
+/// What must come about once a fault is over must do so within this.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How often to look.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Where and how a fault is played.
 pub(super) struct Stage<'a> {
@@ -81,6 +85,26 @@ impl Play {
         let outage = self.show.wait_until_back()?;
         self.note_outage(outage);
         Ok(())
+    }
+
+    /// Lets calls come and go until something has come about; else `missing` is what is wrong.
+    pub(super) fn until(
+        &mut self,
+        missing: &'static str,
+        mut is_so: impl FnMut(&Self) -> Result<bool>,
+    ) -> Result<()> {
+        let seen = within(PATIENCE, || {
+            self.goes_on(LOOK)?;
+            Ok(is_so(self)?.then_some(()))
+        })?;
+        seen.context(missing)
+    }
+
+    /// One figure of the exchange's own metrics; 0 before there is one.
+    pub(super) fn metric(&self, name: &str) -> Result<f64> {
+        let (_, text) = self.show.site.api.ask("GET", "/metrics", None)?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        Ok(line.unwrap_or(0.0))
     }
 
     /// Kills the exchange, and starts it again.
