@@ -69,6 +69,11 @@ impl Play {
     ) -> Result<Self> {
         let mut site = Site::prepare(stage.binary, stage.folder, settings)?;
         site.variables = variables;
+        Self::on(stage, site)
+    }
+
+    /// Starts the exchange of a site that is prepared, and everything around it.
+    pub(super) fn on(stage: &Stage<'_>, site: Site) -> Result<Self> {
         let mut show = Show::start(site, stage.folder, stage.arguments.cps)?;
         show.goes_on(QUIET)?;
         let random = fastrand::Rng::with_seed(stage.seed);

@@ -2,7 +2,7 @@
 
 mod http;
 pub(crate) mod exchange;
-mod load;
+pub(crate) mod load;
 mod deposits;
 mod marketplace;
 mod books;

@@ -58,54 +58,63 @@ impl NodeConfig {
         Ok(Some(key))
     }
 
+    /// What cannot work, one fault for each key.
     pub(super) fn faults(&self, store: StoreKind) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        let mut fault = |key: &'static str, problem: &str| {
-            faults.push(Fault { key: key.into(), problem: problem.to_owned() });
-        };
+        let all = Self::default().roles;
         let is_one_of_many = self.key_file.is_some();
-        if self.roles.is_empty() {
-            fault("node.roles", "is empty; name some of gateway, telephony, engine, worker");
-        }
-        if self.does(Role::Engine) != self.does(Role::Worker) {
-            let problem = "has one of engine and worker; name both: background jobs run where the book is";
-            fault("node.roles", problem);
-        }
-        if !is_one_of_many && Self::default().roles.iter().any(|role| !self.does(*role)) {
-            fault(
-                "node.roles",
-                "leaves something out, but this is the only node; set node.key_file, or name all",
-            );
-        }
-        if is_one_of_many && store == StoreKind::Sqlite {
-            fault("node.key_file", "is set, but store.kind is sqlite, which has one node; use postgresql");
-        }
-        match &self.listen {
-            None if is_one_of_many && self.does(Role::Engine) => {
-                fault(
-                    "node.listen",
-                    "is not set; give an address that other nodes reach, such as 10.0.0.5:7400",
-                );
-            }
-            Some(_) if !is_one_of_many => {
-                fault(
-                    "node.listen",
-                    "is set, but node.key_file is not; make a key with: openssl rand -hex 32",
-                );
-            }
-            Some(address) if address.ip().is_unspecified() && self.advertised_address.is_none() => {
-                fault(
-                    "node.advertised_address",
-                    "is not set, and node.listen names no address; say which it is",
-                );
-            }
-            _ => {}
-        }
+        let has_one_of_a_pair = self.does(Role::Engine) != self.does(Role::Worker);
+        let leaves_out = all.iter().any(|role| !self.does(*role));
+        let listens_anywhere = self.listen.is_some_and(|address| address.ip().is_unspecified());
         let is_address = |text: &String| {
             text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
         };
-        if self.advertised_address.as_ref().is_some_and(|text| !is_address(text)) {
-            fault("node.advertised_address", "is not a host and port; write it as node-1.example:7400");
+        let checks = [
+            (
+                self.roles.is_empty(),
+                "node.roles",
+                "is empty; name some of gateway, telephony, engine, worker",
+            ),
+            (
+                has_one_of_a_pair,
+                "node.roles",
+                "has one of engine and worker; name both: background jobs run where the book is",
+            ),
+            (
+                !is_one_of_many && leaves_out,
+                "node.roles",
+                "leaves something out, but this is the only node; set node.key_file, or name all",
+            ),
+            (
+                is_one_of_many && store == StoreKind::Sqlite,
+                "node.key_file",
+                "is set, but store.kind is sqlite, which has one node; use postgresql",
+            ),
+            (
+                is_one_of_many && self.does(Role::Engine) && self.listen.is_none(),
+                "node.listen",
+                "is not set; give an address that other nodes reach, such as 10.0.0.5:7400",
+            ),
+            (
+                !is_one_of_many && self.listen.is_some(),
+                "node.listen",
+                "is set, but node.key_file is not; make a key with: openssl rand -hex 32",
+            ),
+            (
+                listens_anywhere && self.advertised_address.is_none(),
+                "node.advertised_address",
+                "is not set, and node.listen names no address; say which it is",
+            ),
+            (
+                self.advertised_address.as_ref().is_some_and(|text| !is_address(text)),
+                "node.advertised_address",
+                "is not a host and port; write it as node-1.example:7400",
+            ),
+        ];
+        let mut faults: Vec<Fault> = Vec::new();
+        for (is_so, key, problem) in checks {
+            if is_so && faults.iter().all(|fault| fault.key != key) {
+                faults.push(Fault { key: key.into(), problem: problem.to_owned() });
+            }
         }
         faults
     }

@@ -8,6 +8,7 @@ use infra::store::{
     StoreHealth, StoreOptions,
 };
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 use test_servers::postgresql::Server;
 
 fn open(url: PostgresqlUrl) -> Result<Store, StoreError> {

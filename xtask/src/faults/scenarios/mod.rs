@@ -5,6 +5,7 @@ mod postgresql;
 mod redis;
 mod kafka;
 mod network;
+mod nodes;
 
 use super::stage::{Outcome, Stage};
 use anyhow::Result;
@@ -21,7 +22,7 @@ pub(super) struct Scenario {
 }
 
 /// All of them.
-pub(super) const SCENARIOS: [Scenario; 19] = [
+pub(super) const SCENARIOS: [Scenario; 21] = [
     Scenario { name: "exchange-killed", about: "SIGKILL, on SQLite", run: exchange::exchange_killed },
     Scenario {
         name: "exchange-killed-on-postgresql",
@@ -81,6 +82,16 @@ pub(super) const SCENARIOS: [Scenario; 19] = [
         name: "network-cut-kafka",
         about: "the network to the broker is cut for 10 s, twice",
         run: network::cut_from_kafka,
+    },
+    Scenario {
+        name: "node-with-book-killed",
+        about: "of two nodes that may have the book the one that has it, again and again",
+        run: nodes::book_killed,
+    },
+    Scenario {
+        name: "network-cut-nodes",
+        about: "the network between two nodes is cut for 2, 6 and 20 s, twice",
+        run: nodes::cut_between_nodes,
     },
     Scenario { name: "disk-full", about: "the file system takes nothing for 3 s", run: exchange::disk_full },
     Scenario {
