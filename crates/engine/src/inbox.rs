@@ -5,7 +5,7 @@ use crate::handle::{CommandError, EngineStatus, Overloaded};
 use crate::live_bidders::LiveBidders;
 use crate::nodes::legs::Legs;
 use exchange::audit::Actor;
-use exchange::effect::{Command, Input};
+use exchange::effect::{Action, Command, Input};
 use exchange::id::CallId;
 use exchange::ping::{PingAnswer, PingRequest};
 use exchange::time::Timestamp;
@@ -39,8 +39,20 @@ pub(crate) type Pings = Arc<Mutex<HashMap<CallId, oneshot::Sender<PingAnswer>>>>
 /// What reaches the owner.
 #[derive(Debug)]
 pub(crate) enum Message {
-    Call { call: CallId, input: Input },
-    Command { command: Command, actor: Actor, reply: oneshot::Sender<Result<(), CommandError>> },
+    Call {
+        call: CallId,
+        input: Input,
+    },
+    /// This action of a call was let out.
+    LetOut {
+        call: CallId,
+        action: Action,
+    },
+    Command {
+        command: Command,
+        actor: Actor,
+        reply: oneshot::Sender<Result<(), CommandError>>,
+    },
     Stop,
 }
 

@@ -97,14 +97,23 @@ impl Owner {
         Recovery { owner, units, waiting }
     }
 
-    /// Gives one input to one call.
+    /// Gives one input to one call. What a target's ringing needs is told by [`Owner::let_out`].
     pub fn call(&mut self, call: CallId, input: Input, now: Timestamp) -> Result<Decided, IllegalInput> {
         let effects = call_flow::step(&mut self.book, call, input.clone(), now)?;
         let decided = decided(JournalInput::Call { call, input }, effects, now);
-        for action in &decided.actions {
+        let waits = |action: &&Action| matches!(action, Action::StartRingTimer { .. });
+        for action in decided.actions.iter().filter(|action| !waits(action)) {
             self.timers.start_for(call, action, now);
         }
         Ok(decided)
+    }
+
+    /// An action was let out, its unit being durable. A target's time to ring begins here: it is not the target's fault when the disk
+    /// is slow.
+    pub fn let_out(&mut self, call: CallId, action: &Action, now: Timestamp) {
+        if let Action::StartRingTimer { .. } = action {
+            self.timers.start_for(call, action, now);
+        }
     }
 
     /// Changes the marketplace. What a command changed and its entry in the audit log are one unit of work; one that changed nothing

@@ -207,6 +207,7 @@ impl Runner {
     fn take(&mut self, message: Message) {
         match message {
             Message::Call { call, input } => self.step(call, input),
+            Message::LetOut { call, action } => self.owner.let_out(call, &action, self.inbox.clock.now()),
             Message::Command { command, actor, reply } => {
                 match self.owner.command(command, actor, self.inbox.clock.now()) {
                     Err(refused) => drop(reply.send(Err(refused.into()))),
@@ -220,7 +221,11 @@ impl Runner {
 
     fn fire_timers(&mut self) {
         while let Some((call, input)) = self.owner.due(self.inbox.clock.now()) {
-            self.step(call, input);
+            // Whether a target still rings on a node that is away nobody knows: its time begins anew when the node is back.
+            let is_unknown = matches!(input, Input::RingTimedOut { .. }) && self.inbox.legs.are_away(call);
+            if !is_unknown {
+                self.step(call, input);
+            }
         }
     }
 
@@ -259,6 +264,10 @@ impl Runner {
                             asker.map(|asker| asker.send(*answer));
                         }
                         action => {
+                            if let Action::StartRingTimer { .. } = action {
+                                // The owner is gone only when the process is stopping.
+                                let _ = inbox.send(Message::LetOut { call, action: action.clone() });
+                            }
                             if let Some(action) = inbox.legs.send(call, action) {
                                 // Without telephony (an exchange that only serves its API) nobody listens.
                                 let _ = out.send((call, action));

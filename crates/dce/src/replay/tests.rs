@@ -178,6 +178,7 @@ impl World {
             }
         }
         for action in actions {
+            self.owner.let_out(call, &action, now);
             self.react(call, action, now);
         }
     }

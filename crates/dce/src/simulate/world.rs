@@ -369,6 +369,7 @@ impl World {
             Action::NotifyBidder(notice) => format!("{notice:?}").hash(&mut self.digest),
             action => {
                 if let Some(process) = &mut self.process {
+                    process.owner.let_out(call, action, self.now);
                     process.stack.act(call, action, self.now);
                 }
             }

@@ -119,6 +119,11 @@ impl Legs {
         !self.calls().contains_key(&call)
     }
 
+    /// Whether the node that has the legs of a call is away.
+    pub(crate) fn are_away(&self, call: CallId) -> bool {
+        self.0.away.load(Ordering::Relaxed) > 0 && matches!(self.calls().get(&call), Some(Place::Away { .. }))
+    }
+
     /// Sends an action to the node that has the call's legs; gives it back if that is this one. A node that is away is told how its
     /// calls stand when it comes back.
     pub(crate) fn send(&self, call: CallId, action: Action) -> Option<Action> {

@@ -307,3 +307,49 @@ async fn a_wrong_command_names_every_field() {
     assert_eq!(fields, ["account", "amount_micros", "reference"]);
     exchange.thread.stop();
 }
+
+/// An owner of the market in memory, with one call whose target is to ring; what that asks for.
+fn ringing(start: Timestamp) -> (Owner, Snapshot, CallId, Vec<Action>) {
+    let screening = Arc::new(Screening::new(Policy::default().screening).expect("the shipped rules"));
+    let mut owner = Owner::recover(Snapshot::default(), Policy::default(), screening, start).owner;
+    let mut on_disk = Snapshot::default();
+    for command in market() {
+        let unit = owner.command(command, Actor::CommandLine, start).expect("a valid command");
+        unit.records.iter().for_each(|record| on_disk.apply(record));
+    }
+    let call = CallId(Uuid::from_u128(77));
+    let decided = owner.call(call, arrival(), start).expect("a new call");
+    decided.unit.records.iter().for_each(|record| on_disk.apply(record));
+    (owner, on_disk, call, decided.actions)
+}
+
+#[test]
+fn a_target_has_its_time_from_when_it_is_rung() {
+    let start = Timestamp(1_782_925_200_000_000);
+    let (mut owner, _, call, actions) = ringing(start);
+    assert_eq!(owner.next_due(), None, "the disk has not taken it yet");
+    let let_out = start.plus_ms(5_000);
+    for action in &actions {
+        owner.let_out(call, action, let_out);
+    }
+    assert_eq!(owner.next_due(), Some(let_out.plus_ms(1_000)), "the bid's ring_timeout_ms");
+}
+
+#[test]
+fn a_call_of_another_node_waits_for_it_and_goes_on() {
+    let start = Timestamp(1_782_925_200_000_000);
+    let (_, on_disk, call, _) = ringing(start);
+    let screening = Arc::new(Screening::new(Policy::default().screening).expect("the shipped rules"));
+    let later = start.plus_ms(3_000);
+    let Recovery { mut owner, units, waiting } =
+        Owner::take_over(on_disk, Policy::default(), screening, later);
+    assert_eq!((units.len(), waiting, owner.next_due()), (0, vec![call], None));
+    let resumed = owner.call(call, Input::Resumed, later).expect("an open call");
+    assert!(resumed.unit.is_empty(), "nothing was decided");
+    assert!(matches!(
+        resumed.actions[..],
+        [Action::RingTarget { attempt: 1, .. }, Action::StartRingTimer { attempt: 1, after_ms: 1_000 }]
+    ));
+    let answered = owner.call(call, Input::TargetAnswered { attempt: 1 }, later).expect("an open call");
+    assert!(matches!(answered.actions[0], Action::ConnectCaller { attempt: 1 }));
+}

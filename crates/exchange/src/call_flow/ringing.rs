@@ -40,9 +40,7 @@ pub(super) fn while_ringing(book: &mut Book, call: Call, ringing: Ringing, input
             give_up(book, call, &attempt, Outcome::Interrupted, Some(EndReason::Stopping), out);
         }
         Input::Resumed => {
-            // A target that does not ring, because its action was lost, has failed when its time is over.
-            let (attempt_number, after_ms) = (attempt.number, ring_timeout_ms(book, attempt.bid));
-            out.act(Action::StartRingTimer { attempt: attempt_number, after_ms });
+            ring_again(book, &call, &attempt, out);
             keep(book, call, CallState::Ringing { attempt, fallbacks, recoveries });
         }
         _ => keep(book, call, CallState::Ringing { attempt, fallbacks, recoveries }),
@@ -156,6 +154,18 @@ pub(super) fn connect(
     call.state = CallState::Connected { attempt, answered_at: out.now, fallbacks, recoveries };
     out.write(Record::Call(Box::new(call.clone())));
     book.calls.insert(call.id, call);
+}
+
+/// Says again which target is to ring: a node that heard it before does nothing. Where a live bidder's answer goes is not kept: that
+/// target, if it does not ring yet, fails when its time is over.
+fn ring_again(book: &Book, call: &Call, attempt: &Attempt, out: &mut Effects) {
+    let standing = book.bids.get(attempt.bid).map(|standing| &standing.profile);
+    if let Some(profile) = standing.filter(|profile| profile.live.is_none()) {
+        let destination = profile.destination.clone();
+        out.act(Action::RingTarget { attempt: attempt.number, destination, caller: call.caller.clone() });
+    }
+    let after_ms = ring_timeout_ms(book, attempt.bid);
+    out.act(Action::StartRingTimer { attempt: attempt.number, after_ms });
 }
 
 /// The longest the call may go on, from when it was answered.
