@@ -9,7 +9,7 @@ use exchange::effect::{Action, Command, Input};
 use exchange::id::CallId;
 use exchange::ping::{PingAnswer, PingRequest};
 use exchange::time::Timestamp;
-use infra::store::{ApiKey, CommitResult, StoreError, StoreHealth, Writer};
+use infra::store::{ApiKey, StoreError, StoreHealth, Writer};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
@@ -162,14 +162,5 @@ impl Inbox {
         self.sender.send(message).map_err(|_| {
             self.gauges.waiting.fetch_sub(1, Ordering::Relaxed);
         })
-    }
-}
-
-/// What whoever asked for a change is told of its becoming durable.
-pub(crate) fn answer_of(result: CommitResult) -> Result<(), CommandError> {
-    match result {
-        CommitResult::Durable => Ok(()),
-        CommitResult::Rejected(rejection) => Err(CommandError::Conflict(rejection.to_string())),
-        CommitResult::Abandoned => Err(CommandError::Stopping),
     }
 }

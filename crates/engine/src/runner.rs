@@ -2,8 +2,8 @@
 //! actions out once it is durable.
 
 use crate::clock::Clock;
-use crate::handle::Engine;
-use crate::inbox::{Gauges, Inbox, Message, Pings, answer_of};
+use crate::handle::{CommandError, Engine};
+use crate::inbox::{Gauges, Inbox, Message, Pings};
 use crate::live_bidders::LiveBidders;
 use crate::nodes::COME_BACK_MAX;
 use crate::nodes::legs::Legs;
@@ -330,5 +330,14 @@ fn note_duration(decided: &mut Decided, took: Duration) {
             metrics::histogram!("dce_decision_seconds").record(took.as_secs_f64());
             receipt.decided_in_ns = Some(took_ns);
         }
+    }
+}
+
+/// What whoever asked for a change is told of its becoming durable.
+fn answer_of(result: CommitResult) -> Result<(), CommandError> {
+    match result {
+        CommitResult::Durable => Ok(()),
+        CommitResult::Rejected(rejection) => Err(CommandError::Conflict(rejection.to_string())),
+        CommitResult::Abandoned => Err(CommandError::Stopping),
     }
 }

@@ -237,12 +237,17 @@ mod tests {
     const LONG: Duration = Duration::from_secs(30);
     const SHORT: Duration = Duration::from_millis(50);
 
+    fn client_that_was_answered(network: &Network) -> TcpStream {
+        let mut client = client(network);
+        client.write_all(b"a").expect("open");
+        assert_eq!(answer(&mut client, LONG).expect("carried"), b'a');
+        client
+    }
+
     #[test]
     fn what_is_sent_into_a_cut_arrives_when_it_is_over() {
         let network = Network::to(echo());
-        let mut old = client(&network);
-        old.write_all(b"a").expect("open");
-        assert_eq!(answer(&mut old, LONG).expect("carried"), b'a');
+        let mut old = client_that_was_answered(&network);
         network.cut();
         let mut new = client(&network);
         for stream in [&mut old, &mut new] {
@@ -259,9 +264,7 @@ mod tests {
     #[test]
     fn a_forgetful_network_breaks_what_there_was_and_carries_what_is_new() {
         let network = Network::to(echo());
-        let mut old = client(&network);
-        old.write_all(b"a").expect("open");
-        assert_eq!(answer(&mut old, LONG).expect("carried"), b'a');
+        let mut old = client_that_was_answered(&network);
         network.cut();
         let mut new = client(&network);
         new.write_all(b"b").expect("half-open");

@@ -87,12 +87,7 @@ pub(crate) struct BusConfig {
 impl BusConfig {
     fn faults(&self) -> Vec<Fault> {
         let KafkaConfig { brokers, topic_prefix, .. } = &self.kafka;
-        let is_broker = |broker: &&String| {
-            broker
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-        };
-        let no_brokers = brokers.iter().filter(|broker| !is_broker(broker)).map(|broker| Fault {
+        let no_brokers = brokers.iter().filter(|broker| !is_host_and_port(broker)).map(|broker| Fault {
             key: "bus.kafka.brokers".into(),
             problem: format!("'{broker}' is not a host and port; write it as kafka.example.com:9092"),
         });
@@ -107,6 +102,11 @@ impl BusConfig {
         }
         faults
     }
+}
+
+/// Whether a text is a host and a port, such as `kafka.example.com:9092`.
+fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 /// The database.

@@ -1,6 +1,6 @@
 //! The section `[node]`: one node, or one of several.
 
-use super::{Fault, StoreKind};
+use super::{Fault, StoreKind, is_host_and_port};
 use crate::failure::Failure;
 use engine::nodes::NodeKey;
 use serde::{Deserialize, Serialize};
@@ -65,9 +65,6 @@ impl NodeConfig {
         let has_one_of_a_pair = self.does(Role::Engine) != self.does(Role::Worker);
         let leaves_out = all.iter().any(|role| !self.does(*role));
         let listens_anywhere = self.listen.is_some_and(|address| address.ip().is_unspecified());
-        let is_address = |text: &String| {
-            text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-        };
         let checks = [
             (
                 self.roles.is_empty(),
@@ -105,7 +102,7 @@ impl NodeConfig {
                 "is not set, and node.listen names no address; say which it is",
             ),
             (
-                self.advertised_address.as_ref().is_some_and(|text| !is_address(text)),
+                self.advertised_address.as_ref().is_some_and(|text| !is_host_and_port(text)),
                 "node.advertised_address",
                 "is not a host and port; write it as node-1.example:7400",
             ),

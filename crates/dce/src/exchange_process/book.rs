@@ -103,24 +103,14 @@ impl BookHere {
     }
 
     async fn start_jobs(config: &Config, store: Store, engine_thread: EngineThread) -> Result<Self, Failure> {
-        let (store, anchorer) = match start_audit(config, store).await {
-            Ok(started) => started,
+        let started = start_audit(config, store).await;
+        let started =
+            started.and_then(|(store, anchorer)| Ok((start_relay(config, &store)?, store, anchorer)));
+        match started {
+            Ok((relay, store, anchorer)) => Ok(Self { store, engine_thread, anchorer, relay }),
             Err(failure) => {
                 stop_engine(engine_thread).await;
-                return Err(failure);
-            }
-        };
-        let kafka = &config.bus.kafka;
-        let relay = if kafka.brokers.is_empty() {
-            Ok(None)
-        } else {
-            Relay::start(kafka, EVENT_SOURCE, store.reader(), store.writer()).map(Some)
-        };
-        match relay {
-            Ok(relay) => Ok(Self { store, engine_thread, anchorer, relay: relay.map(Arc::new) }),
-            Err(error) => {
-                stop_engine(engine_thread).await;
-                Err(error.into())
+                Err(failure)
             }
         }
     }
@@ -209,6 +199,16 @@ async fn open_store(config: &Config, address: Option<String>) -> Result<Result<S
     let (max_pages, replicas) = (config.data.max_pages, config.store.replica_url.clone());
     let options = StoreOptions { max_pages, replicas, address, ..StoreOptions::default() };
     off_thread(move || Ok(Store::open(place, &options))).await
+}
+
+/// Starts copying events to Kafka, if there is one.
+fn start_relay(config: &Config, store: &Store) -> Result<Option<Arc<Relay>>, Failure> {
+    let kafka = &config.bus.kafka;
+    if kafka.brokers.is_empty() {
+        return Ok(None);
+    }
+    let relay = Relay::start(kafka, EVENT_SOURCE, store.reader(), store.writer())?;
+    Ok(Some(Arc::new(relay)))
 }
 
 /// Notes the start in the audit log, and begins to anchor it.

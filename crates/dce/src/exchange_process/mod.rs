@@ -41,9 +41,9 @@ pub(crate) struct ExchangeProcess {
     sip: Option<SipServer>,
     http: Option<HttpServer>,
     draining: Arc<AtomicBool>,
-    metrics_upkeep: JoinHandle<()>,
-    /// What it has to do with other nodes.
-    among_nodes: Vec<JoinHandle<()>>,
+    is_one_of_many: bool,
+    /// What it does beside: metrics, and what it has to do with other nodes.
+    tasks: Vec<JoinHandle<()>>,
     lost: Option<oneshot::Receiver<Failure>>,
 }
 
@@ -66,13 +66,13 @@ impl ExchangeProcess {
         let mut exchange = Self::start_core(config, out).await?;
         match exchange.start_edges(config, actions, &metrics, &coordination).await {
             Ok(()) => {
-                exchange.metrics_upkeep = tokio::spawn(probes::keep_up(
+                exchange.tasks.push(tokio::spawn(probes::keep_up(
                     metrics,
                     exchange.sip.as_ref().map(SipServer::watch),
                     exchange.reader.clone(),
                     exchange.book.clone(),
                     coordination,
-                ));
+                )));
                 Ok(exchange)
             }
             Err(failure) => {
@@ -89,7 +89,8 @@ impl ExchangeProcess {
         let live_bidders =
             live_bidders::start(&config.live_bidders, &config.data.directory, node_key.as_ref())?;
         let book = Slot::default();
-        let (engine, reader, among_nodes, lost) = match node_key {
+        let is_one_of_many = node_key.is_some();
+        let (engine, reader, tasks, lost) = match node_key {
             None => {
                 let (here, engine) = BookHere::open(config, live_bidders, out).await?;
                 let reader = here.reader();
@@ -109,8 +110,8 @@ impl ExchangeProcess {
             sip: None,
             http: None,
             draining: Arc::default(),
-            metrics_upkeep: tokio::spawn(async {}),
-            among_nodes,
+            is_one_of_many,
+            tasks,
             lost,
         })
     }
@@ -224,7 +225,7 @@ impl ExchangeProcess {
         if let Some(http) = self.http {
             http.stop().await;
         }
-        for task in self.among_nodes.into_iter().chain([self.metrics_upkeep]) {
+        for task in self.tasks {
             task.abort();
             // It ends by being aborted.
             let _ = task.await;
@@ -237,7 +238,7 @@ impl ExchangeProcess {
         let until = Instant::now() + timeout;
         loop {
             let live_calls =
-                if self.among_nodes.is_empty() { self.engine.status().live_calls } else { self.calls_here() };
+                if self.is_one_of_many { self.calls_here() } else { self.engine.status().live_calls };
             if live_calls == 0 || Instant::now() >= until {
                 return live_calls;
             }

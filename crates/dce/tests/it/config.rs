@@ -179,7 +179,8 @@ fn a_good_configuration_is_ok() {
 #[test]
 fn the_configuration_of_the_containers_is_ok() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/node.toml");
-    let mut command = dce(&directory(), &["config", "check", "--config", file]);
+    let directory = directory();
+    let mut command = dce(&directory, &["config", "check", "--config", file]);
     command.env("DCE_NODE__ADVERTISED_ADDRESS", "node-1:7400").env("DCE_SIP__ADVERTISED_IP", "203.0.113.10");
     let checked = Ran::from(command.output().expect("the binary runs"));
     assert_eq!((checked.code, checked.stderr.as_str()), (Some(0), ""));

@@ -2,12 +2,14 @@
 
 use super::frame::{self, Hearing, NodeKey, Speaking};
 use super::message::{Answer, FromBook, Question, ToBook};
-use super::{COME_BACK_MAX, LIFE, PROTOCOL, SILENCE_MAX};
+use super::{COME_BACK_MAX, LIFE, PROTOCOL, SILENCE_MAX, TOGETHER_MAX};
 use crate::handle::{Engine, Overloaded, Seat};
 use crate::inbox::Inbox;
 use crate::live_bidders::BidderConnection;
 use exchange::effect::{Action, EndReason, Input};
 use exchange::id::{BidProfileId, CallId};
+use exchange::time::Timestamp;
+use std::convert::Infallible;
 use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,8 +22,6 @@ use tokio::time::{interval, timeout};
 
 /// Nodes at once, at most.
 const NODES_MAX: usize = 256;
-/// Messages sent together at most.
-const TOGETHER_MAX: usize = 256;
 
 /// Takes other nodes for as long as it is polled; dropped, it ends their sessions. While the book is elsewhere they are sent away at
 /// once.
@@ -58,8 +58,6 @@ pub async fn host(engine: Engine, listener: TcpListener, key: NodeKey) {
     }
 }
 
-enum Never {}
-
 /// One node, from its first message to its end.
 async fn serve(
     session: u64,
@@ -67,7 +65,7 @@ async fn serve(
     from: SocketAddr,
     inbox: Inbox,
     key: &NodeKey,
-) -> Result<Never, Error> {
+) -> Result<Infallible, Error> {
     let (mut hearing, speaking) = timeout(SILENCE_MAX, frame::answer(stream, key)).await??;
     let hello = timeout(SILENCE_MAX, hearing.next()).await??;
     let ToBook::Hello { protocol, node, calls } = hello else {
@@ -98,7 +96,7 @@ async fn speak(
     mut speaking: Speaking,
     mut messages: UnboundedReceiver<FromBook>,
     inbox: &Inbox,
-) -> Result<Never, Error> {
+) -> Result<Infallible, Error> {
     let mut life = interval(LIFE);
     let mut together = Vec::new();
     loop {
@@ -123,8 +121,8 @@ impl Guest {
         &self,
         mut hearing: Hearing,
         bidders: BidderConnection,
-        last_alive_at: &mut exchange::time::Timestamp,
-    ) -> Result<Never, Error> {
+        last_alive_at: &mut Timestamp,
+    ) -> Result<Infallible, Error> {
         let (tell, told) = unbounded_channel();
         let asking = pass_on(bidders, told, &self.to_node);
         tokio::pin!(asking);
@@ -151,7 +149,7 @@ impl Guest {
             self.inbox.legs.bind(self.session, &self.to_node, [call]);
         }
         if let Err(Overloaded) = self.inbox.call(call, input) {
-            self.inbox.legs.forget(call);
+            self.inbox.legs.forget([call]);
             let action = Action::EndCall { reason: EndReason::Stopping };
             let _ = self.to_node.send(FromBook::Act { call, action });
         }

@@ -3,12 +3,13 @@
 use super::frame::{self, Hearing, NodeKey, Speaking};
 use super::link::Link;
 use super::message::{FromBook, ToBook};
-use super::{LIFE, SILENCE_MAX};
-use crate::handle::{Engine, EngineStatus, Seat};
+use super::{LIFE, SILENCE_MAX, TOGETHER_MAX};
+use crate::handle::{Engine, Seat};
 use crate::live_bidders::LiveBidders;
 use exchange::effect::Action;
 use exchange::id::CallId;
 use infra::store::Reader;
+use std::convert::Infallible;
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -17,8 +18,6 @@ use tokio::time::{interval, sleep, timeout};
 
 /// The pause before the book is looked for again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// Messages sent together at most.
-const TOGETHER_MAX: usize = 256;
 
 /// This node, as another one sees it.
 #[derive(Clone)]
@@ -50,9 +49,7 @@ pub async fn join(engine: Engine, node: Node) {
     }
 }
 
-enum Never {}
-
-async fn one_session(engine: &Engine, link: &Link, node: &Node) -> Result<Never, Error> {
+async fn one_session(engine: &Engine, link: &Link, node: &Node) -> Result<Infallible, Error> {
     let reader = node.reader.clone();
     let address = tokio::task::spawn_blocking(move || reader.book_address()).await.map_err(Error::other)?;
     let nowhere = || Error::new(ErrorKind::NotFound, "no node has taken the book yet");
@@ -66,7 +63,7 @@ async fn one_session(engine: &Engine, link: &Link, node: &Node) -> Result<Never,
     let (mut hearing, speaking) =
         timeout(SILENCE_MAX, frame::call(stream, &node.key)).await.map_err(silent("does not answer"))??;
     let (to_book, messages) = unbounded_channel();
-    link.begin(&address, &node.name, unknown(), to_book.clone());
+    link.begin(&address, &node.name, to_book);
     let hear = async {
         let welcome = timeout(SILENCE_MAX, hearing.next()).await.map_err(silent("says nothing"))??;
         let FromBook::Welcome = welcome else {
@@ -78,18 +75,6 @@ async fn one_session(engine: &Engine, link: &Link, node: &Node) -> Result<Never,
     tokio::select! {
         ended = hear => ended,
         ended = speak(speaking, messages, engine.live_bidders()) => ended,
-        () = book_is_here(engine) => Err(Error::other("the book is on this node now")),
-    }
-}
-
-/// Until the first status comes, no call is taken.
-fn unknown() -> EngineStatus {
-    EngineStatus { has_room: false, ..Link::default().status() }
-}
-
-async fn book_is_here(engine: &Engine) {
-    while matches!(engine.seat(), Seat::Elsewhere(_)) {
-        sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -98,7 +83,7 @@ async fn hear(
     link: &Link,
     node: &Node,
     live_bidders: &LiveBidders,
-) -> Result<Never, Error> {
+) -> Result<Infallible, Error> {
     loop {
         let silent = |_| Error::new(ErrorKind::TimedOut, "nothing was heard of the node with the book");
         let message = timeout(SILENCE_MAX, hearing.next()).await.map_err(silent)??;
@@ -119,7 +104,7 @@ async fn speak(
     mut speaking: Speaking,
     mut messages: UnboundedReceiver<ToBook>,
     live_bidders: &LiveBidders,
-) -> Result<Never, Error> {
+) -> Result<Infallible, Error> {
     let mut life = interval(LIFE);
     let mut connected = live_bidders.watch();
     connected.mark_changed();
@@ -128,7 +113,12 @@ async fn speak(
         tokio::select! {
             // What the link says first stays first.
             biased;
-            _ = messages.recv_many(&mut together, TOGETHER_MAX) => {}
+            count = messages.recv_many(&mut together, TOGETHER_MAX) => {
+                // The link has ended the session.
+                if count == 0 {
+                    return Err(Error::other("the book is on this node now"));
+                }
+            }
             _ = life.tick() => together.push(ToBook::Alive),
             changed = connected.changed() => {
                 changed.map_err(Error::other)?;

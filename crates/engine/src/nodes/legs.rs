@@ -57,18 +57,16 @@ impl Legs {
         }
     }
 
-    /// Notes that nobody has the legs of this call.
-    pub(super) fn forget(&self, call: CallId) {
-        self.calls().remove(&call);
-    }
-
-    /// Notes that the legs of these calls are on this node.
-    pub(super) fn come_home(&self, home: impl IntoIterator<Item = CallId>) {
+    /// Notes that no other node has the legs of these calls.
+    pub(super) fn forget(&self, forgotten: impl IntoIterator<Item = CallId>) {
         let mut calls = self.calls();
-        for call in home {
-            calls.remove(&call);
+        let mut was_away = false;
+        for call in forgotten {
+            was_away |= matches!(calls.remove(&call), Some(Place::Away { .. }));
         }
-        self.count(&calls);
+        if was_away {
+            self.count(&calls);
+        }
     }
 
     /// A session is over: its calls wait for their node, which was heard last at `last_alive_at`.

@@ -89,15 +89,7 @@ impl Link {
         let shared = self.shared();
         match &shared.session {
             Some(session) => session.status.clone(),
-            None => EngineStatus {
-                waiting: 0,
-                has_room: false,
-                live_calls: shared.calls.len(),
-                pings: 0,
-                bid_profiles: 0,
-                stopping: false,
-                store: StoreHealth::Healthy,
-            },
+            None => unknown(shared.calls.len()),
         }
     }
 
@@ -107,16 +99,11 @@ impl Link {
     }
 
     /// Begins a session: says which calls are here, then again what may not have been heard of each.
-    pub(super) fn begin(
-        &self,
-        address: &str,
-        node: &str,
-        status: EngineStatus,
-        to_book: UnboundedSender<ToBook>,
-    ) {
+    pub(super) fn begin(&self, address: &str, node: &str, to_book: UnboundedSender<ToBook>) {
         let mut shared = self.shared();
         let calls = shared.calls.keys().copied().collect();
-        shared.session = Some(Session { to_book, address: address.to_owned(), status });
+        let (address, status) = (address.to_owned(), unknown(0));
+        shared.session = Some(Session { to_book, address, status });
         shared.send(ToBook::Hello { protocol: super::PROTOCOL, node: node.to_owned(), calls });
         for (call, inputs) in &shared.calls {
             for input in inputs.iter().cloned().chain([Input::Resumed]) {
@@ -168,7 +155,7 @@ impl Link {
     pub(crate) fn hand_over(&self, inbox: &Inbox) {
         let mut shared = self.shared();
         let calls = std::mem::take(&mut shared.calls);
-        inbox.legs.come_home(calls.keys().copied());
+        inbox.legs.forget(calls.keys().copied());
         for (call, inputs) in calls {
             for input in inputs.into_iter().chain([Input::Resumed]) {
                 // Refused only when the engine is gone, and the process with it.
@@ -182,5 +169,18 @@ impl Link {
     /// The calls whose legs are here.
     pub(crate) fn calls(&self) -> Vec<CallId> {
         self.shared().calls.keys().copied().collect()
+    }
+}
+
+/// How the engine is doing as long as it has not said so: no call is taken.
+fn unknown(live_calls: usize) -> EngineStatus {
+    EngineStatus {
+        waiting: 0,
+        has_room: false,
+        live_calls,
+        pings: 0,
+        bid_profiles: 0,
+        stopping: false,
+        store: StoreHealth::Healthy,
     }
 }

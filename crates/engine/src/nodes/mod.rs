@@ -26,8 +26,11 @@ const PROTOCOL: u32 = 1;
 /// How often each side gives a sign of life.
 const LIFE: Duration = Duration::from_millis(500);
 
+/// Messages sent together at most.
+const TOGETHER_MAX: usize = 256;
+
 /// A side that was not heard for this long is gone.
-pub const SILENCE_MAX: Duration = Duration::from_secs(3);
+const SILENCE_MAX: Duration = Duration::from_secs(3);
 
 /// How long a node may take to come back for its calls, once it is gone, or once another node took the book over.
-pub const COME_BACK_MAX: Duration = Duration::from_secs(10);
+pub(crate) const COME_BACK_MAX: Duration = Duration::from_secs(10);

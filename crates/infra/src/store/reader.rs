@@ -65,11 +65,8 @@ impl Reader {
         match &*self.0 {
             Connections::Sqlite(_) => Ok(None),
             Connections::Postgresql(pool) => {
-                let address = |row: &dyn Row| row.get(0);
-                pool.with(|connection| {
-                    connection.row("SELECT coalesce(address, '') FROM writer", &[], address)
-                })
-                .map(|found: Option<String>| found.filter(|address| !address.is_empty()))
+                let sql = "SELECT address FROM writer WHERE address IS NOT NULL";
+                pool.with(|connection| connection.row(sql, &[], |row: &dyn Row| row.get(0)))
             }
         }
     }

@@ -201,6 +201,16 @@ fn a_killed_server_loses_nothing_acknowledged_and_writes_nothing_twice() {
     holds(&store, begin);
 }
 
+/// Waits until commits fail; why.
+fn why_failing(store: &Store) -> String {
+    loop {
+        match store.health() {
+            StoreHealth::Failing { error, .. } => return error,
+            StoreHealth::Healthy => std::thread::yield_now(),
+        }
+    }
+}
+
 #[test]
 fn while_the_server_is_away_nothing_is_told_durable_and_reads_say_so() {
     let server = Server::start("-c fsync=off");
@@ -208,10 +218,7 @@ fn while_the_server_is_away_nothing_is_told_durable_and_reads_say_so() {
     in_order(submit(&store, 0..3), 0..3);
     server.order("stop");
     let told = submit(&store, 3..5);
-    while store.health() == StoreHealth::Healthy {
-        std::thread::yield_now();
-    }
-    let StoreHealth::Failing { error, .. } = store.health() else { panic!("the server is away") };
+    let error = why_failing(&store);
     assert!(error.contains(&server.folder().display().to_string()), "{error}");
     assert!(store.reader().accounts(&AccountFilter::default(), &Page::default()).is_err());
     assert!(told.try_recv().is_err(), "nothing is durable");
@@ -227,10 +234,7 @@ fn a_server_that_hangs_is_noticed_before_it_answers() {
     in_order(submit(&store, 0..3), 0..3);
     server.order("pause");
     let told = submit(&store, 3..5);
-    while store.health() == StoreHealth::Healthy {
-        std::thread::yield_now();
-    }
-    let StoreHealth::Failing { error, .. } = store.health() else { panic!("the server hangs") };
+    let error = why_failing(&store);
     assert!(error.contains("no answer"), "{error}");
     assert!(told.try_recv().is_err(), "nothing is durable");
     server.order("resume");
