@@ -1,4 +1,5 @@
-//! Developer commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask crash`, `cargo xtask faults` and `cargo xtask bench-vs`.
+//! Developer commands: `cargo xtask tidy`, `cargo xtask test`, `cargo xtask crash`, `cargo xtask faults`, `cargo xtask memory` and
+//! `cargo xtask bench-vs`.
 
 mod repository;
 mod rust_source;
@@ -9,6 +10,7 @@ mod test;
 mod under_load;
 mod crash;
 mod faults;
+mod memory;
 mod bench_vs;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +35,8 @@ enum Command {
     Crash(crash::CrashArguments),
     /// Kill, pause, move and slow down what the exchange stands on, under real SIP load: the same must hold.
     Faults(faults::FaultsArguments),
+    /// Measure the memory of a call that is up, with real calls over SIP.
+    Memory(memory::MemoryArguments),
     /// Run the benches and compare them with the baselines in the repository, each with the yardstick of its own run.
     BenchVs(bench_vs::BenchVsArguments),
 }
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&repository, &arguments),
         Command::Crash(arguments) => crash::run(&repository, &arguments),
         Command::Faults(arguments) => faults::run(&repository, &arguments),
+        Command::Memory(arguments) => memory::run(&repository, &arguments),
         Command::BenchVs(arguments) => bench_vs::run(&repository, &arguments),
     });
     result.unwrap_or_else(|error| {

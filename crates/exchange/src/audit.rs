@@ -241,7 +241,7 @@ mod tests {
         let price = Price::PerCall { amount_micros: Micros::units(10) };
         let (id, buyer) = (BidProfileId(Uuid::from_u128(1)), AccountId(Uuid::from_u128(2)));
         let bid = BidProfile::new(id, buyer, "medicare", price, Destination::of("sip:target@192.0.2.1"));
-        let bid = Box::new(BidProfile { live: Some(live), ..bid });
+        let bid = Box::new(BidProfile { live: Some(Box::new(live)), ..bid });
         let entry = AuditEntry::of_command(&Command::PutBidProfile { bid }, Actor::CommandLine, Timestamp(7));
         assert!(!entry.detail.to_string().contains("s3cret"), "{}", entry.detail);
         let http = &entry.detail["bid"]["live"]["via"]["http"];

@@ -4,7 +4,7 @@
 use crate::account::{Account, AccountKind, AccountStatus};
 use crate::auction::buyers::Buyers;
 use crate::auction::contest::Again;
-use crate::auction::index::{BidIndex, listed};
+use crate::auction::index::BidIndex;
 use crate::auction::matching::{CallFacts, Market, Tags};
 use crate::bid::caps::CapGroup;
 use crate::bid::{BidProfile, BidStatus};
@@ -34,7 +34,6 @@ use crate::trading_rules::{
     Deal, DuplicateRouting, RuleBook, RuleOverride, Scope, ScopedRules, TradingRules,
 };
 use crate::usage::{CapOwner, Usages};
-use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -98,11 +97,10 @@ impl Book {
         for account in book.accounts.values() {
             book.buyers.note_account(account, &book.balances);
         }
-        // Best first, each goes to the end of its board: several times as fast as in between the others.
-        let mut bids: Vec<_> = snapshot.bid_profiles.into_values().map(Arc::new).collect();
-        bids.sort_by_cached_key(|bid| Reverse(listed(bid, &book.policy)));
-        for bid in bids {
-            book.list(bid);
+        book.bids.fill(snapshot.bid_profiles, &book.policy, &book.buyers);
+        book.usages.make_room(book.bids.len());
+        for slot in 0..book.bids.len() {
+            book.usages.place_bid(slot, &book.bids.at(slot).profile.caps, book.bids.hold(slot));
         }
         for usage in snapshot.usage.values() {
             match usage.owner {

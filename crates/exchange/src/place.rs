@@ -16,10 +16,8 @@ pub struct State([u8; 2]);
 impl TryFrom<String> for State {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        match <[u8; 2]>::try_from(text.as_bytes()) {
-            Ok(code) if code.iter().all(u8::is_ascii_uppercase) => Ok(Self(code)),
-            _ => Err(format!("'{text}' is not a state; write two capital letters such as FL")),
-        }
+        let state = text.as_bytes().try_into().ok().and_then(Self::of_letters);
+        state.ok_or_else(|| format!("'{text}' is not a state; write two capital letters such as FL"))
     }
 }
 
@@ -56,6 +54,15 @@ impl State {
     pub fn number(self) -> usize {
         letters(self.0, b'A')
     }
+
+    pub(crate) fn letters(self) -> [u8; 2] {
+        self.0
+    }
+
+    /// The state that these letters stand for, if they are capitals.
+    pub(crate) fn of_letters(letters: [u8; 2]) -> Option<Self> {
+        letters.iter().all(u8::is_ascii_uppercase).then_some(Self(letters))
+    }
 }
 
 /// Two letters as a number below 676.
@@ -73,10 +80,8 @@ pub struct Language([u8; 2]);
 impl TryFrom<String> for Language {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        match <[u8; 2]>::try_from(text.as_bytes()) {
-            Ok(code) if code.iter().all(u8::is_ascii_lowercase) => Ok(Self(code)),
-            _ => Err(format!("'{text}' is not a language; write two small letters such as es")),
-        }
+        let language = text.as_bytes().try_into().ok().and_then(Self::of_letters);
+        language.ok_or_else(|| format!("'{text}' is not a language; write two small letters such as es"))
     }
 }
 
@@ -97,6 +102,15 @@ impl Language {
     pub fn number(self) -> usize {
         letters(self.0, b'a')
     }
+
+    pub(crate) fn letters(self) -> [u8; 2] {
+        self.0
+    }
+
+    /// The language that these letters stand for, if they are small ones.
+    pub(crate) fn of_letters(letters: [u8; 2]) -> Option<Self> {
+        letters.iter().all(u8::is_ascii_lowercase).then_some(Self(letters))
+    }
 }
 
 /// A five-digit ZIP code of the United States.
@@ -110,10 +124,8 @@ impl TryFrom<String> for Zip {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         let digits = text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-        match text.parse() {
-            Ok(number) if digits => Ok(Self(number)),
-            _ => Err(format!("'{text}' is not a ZIP code; write five digits such as 33101")),
-        }
+        let zip = text.parse().ok().filter(|_| digits).and_then(Self::of_number);
+        zip.ok_or_else(|| format!("'{text}' is not a ZIP code; write five digits such as 33101"))
     }
 }
 
@@ -127,6 +139,11 @@ impl Zip {
     /// Its digits as a number, 0 to 99,999.
     pub fn number(self) -> u32 {
         self.0
+    }
+
+    /// The ZIP code with these digits, if they are no more than five.
+    pub(crate) fn of_number(number: u32) -> Option<Self> {
+        (number < 100_000).then_some(Self(number))
     }
 }
 

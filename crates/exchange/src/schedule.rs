@@ -19,6 +19,15 @@ impl ZoneName {
     pub fn time_zone(&self) -> TimeZone {
         TimeZone::get(&self.0).expect("checked when the name was read")
     }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A name that was checked before.
+    pub(crate) fn known(name: &str) -> Self {
+        Self(name.to_owned())
+    }
 }
 
 impl Default for ZoneName {

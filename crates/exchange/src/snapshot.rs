@@ -17,6 +17,7 @@ use crate::tracking_number::TrackingNumber;
 use crate::trading_rules::{Deal, Scope, ScopedRules};
 use crate::usage::{CapOwner, Usage};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The durable state from which the in-memory book is rebuilt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub struct Snapshot {
     /// Every tracking number.
     pub tracking_numbers: BTreeMap<PhoneNumber, TrackingNumber>,
     /// Every bid profile.
-    pub bid_profiles: BTreeMap<BidProfileId, BidProfile>,
+    pub bid_profiles: BTreeMap<BidProfileId, Arc<BidProfile>>,
     /// Every cap group.
     pub cap_groups: BTreeMap<CapGroupId, CapGroup>,
     /// Every scope's trading rules.
@@ -64,7 +65,7 @@ impl Snapshot {
                 self.tracking_numbers.insert(number.number, number.clone());
             }
             Record::BidProfile(bid) => {
-                self.bid_profiles.insert(bid.id, (**bid).clone());
+                self.bid_profiles.insert(bid.id, Arc::clone(bid));
             }
             Record::CapGroup(group) => {
                 self.cap_groups.insert(group.id, group.clone());

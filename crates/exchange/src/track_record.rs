@@ -120,6 +120,22 @@ impl Ending {
 }
 
 impl TrackRecord {
+    /// That of a bid without calls.
+    pub(crate) const EMPTY: Self = Self {
+        rung: 0,
+        offered: 0,
+        answered: 0,
+        unanswered: 0,
+        ended: 0,
+        converted: 0,
+        early_hang_ups: 0,
+        disputed: 0,
+        unanswered_at: Vec::new(),
+        last_rung_at: None,
+        rests_until: None,
+        turn: 0,
+    };
+
     /// Its target is being rung.
     pub fn rang(&mut self, now: Timestamp) {
         self.rung += 1;

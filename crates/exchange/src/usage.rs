@@ -96,9 +96,17 @@ struct InUse {
     /// As the bid's track record says it, where a search finds it beside the calls.
     rests_until: Option<Timestamp>,
     taken: [Taken; 5],
-    /// What its known room is counted in.
-    room_hold: Micros,
 }
+
+/// What one bid has in use, and what came of its calls; most bids of a large market have had none yet.
+#[derive(Debug, Clone, Default)]
+struct Used {
+    in_use: InUse,
+    record: TrackRecord,
+}
+
+/// What a bid without calls has in use.
+static NOTHING: Used = Used { in_use: InUse::NOTHING, record: TrackRecord::EMPTY };
 
 #[derive(Debug, Clone)]
 struct GroupInUse {
@@ -110,11 +118,12 @@ struct GroupInUse {
 /// The usage of every bid, by its slot in the index, and of every cap group.
 #[derive(Debug, Clone, Default)]
 pub struct Usages {
-    bids: Vec<InUse>,
+    bids: Vec<Option<Box<Used>>>,
+    /// The most one call of each bid can cost: what its known room is counted in.
+    room_holds: Vec<Micros>,
     /// How many calls each bid can surely take before its caps have to be asked; 0 is not known. Side by side, because a search
     /// asks this of every bid it meets.
     rooms: Vec<Cell<u32>>,
-    records: Vec<TrackRecord>,
     groups: HashMap<CapGroupId, GroupInUse>,
 }
 
@@ -149,6 +158,12 @@ impl Period {
 }
 
 impl InUse {
+    const NOTHING: Self = Self {
+        concurrent_calls: 0,
+        rests_until: None,
+        taken: [Taken { number: 0, calls: 0, conversions: 0, spend_micros: Micros::ZERO }; 5],
+    };
+
     /// What is taken of the periods of a moment: nothing of a period that has not been seen yet. A clock that stepped back does
     /// not bring a period back.
     fn in_period(&self, period: usize, numbers: [i32; 5]) -> Taken {
@@ -190,12 +205,12 @@ impl InUse {
         }
     }
 
-    /// How many more calls fit under a limit while its period lasts.
-    fn room_under(&self, limit: &Limit) -> u32 {
+    /// How many more calls of at most `hold` fit under a limit while its period lasts.
+    fn room_under(&self, limit: &Limit, hold: Micros) -> u32 {
         let taken = self.taken[limit.per.index()];
         let spend = limit.spend_micros.map(|cap| {
             let free = cap.0.saturating_sub(taken.spend_micros.0).max(0);
-            u32::try_from(free / self.room_hold.0.max(1)).unwrap_or(u32::MAX)
+            u32::try_from(free / hold.0.max(1)).unwrap_or(u32::MAX)
         });
         let calls = limit.calls.map(|cap| cap.saturating_sub(taken.calls));
         let conversions = limit.conversions.map(|cap| cap.saturating_sub(taken.conversions));
@@ -248,12 +263,25 @@ impl Usages {
     /// the most one of its calls can cost.
     pub fn place_bid(&mut self, slot: usize, caps: &Caps, hold: Micros) {
         if self.bids.len() <= slot {
-            self.bids.resize(slot + 1, InUse::default());
-            self.rooms.resize(slot + 1, Cell::default());
-            self.records.resize(slot + 1, TrackRecord::default());
+            self.make_room(slot + 1);
         }
-        self.bids[slot].room_hold = hold;
+        self.room_holds[slot] = hold;
         self.note_room(slot, caps);
+    }
+
+    /// Makes room for the usage of so many bids in all.
+    pub fn make_room(&mut self, bids: usize) {
+        self.bids.resize(bids, None);
+        self.room_holds.resize(bids, Micros::ZERO);
+        self.rooms.resize(bids, Cell::default());
+    }
+
+    fn used(&self, slot: usize) -> &Used {
+        self.bids[slot].as_deref().unwrap_or(&NOTHING)
+    }
+
+    fn used_mut(&mut self, slot: usize) -> &mut Used {
+        self.bids[slot].get_or_insert_default()
     }
 
     /// Whether a bid can surely take one more call, of at most the hold it was placed with, as far as rests and caps are concerned.
@@ -267,12 +295,12 @@ impl Usages {
     pub fn note_room(&self, slot: usize, caps: &Caps) {
         let depends_on_more =
             caps.group.is_some() || caps.pacing == Pacing::Even || !caps.concurrent_calls_by_hour.is_empty();
-        let in_use = &self.bids[slot];
+        let in_use = &self.used(slot).in_use;
         let room = if depends_on_more || in_use.rests_until.is_some() {
             0
         } else {
             let free = caps.concurrent_calls.map(|cap| cap.saturating_sub(in_use.concurrent_calls));
-            let limits = caps.limits.iter().map(|limit| in_use.room_under(limit));
+            let limits = caps.limits.iter().map(|limit| in_use.room_under(limit, self.room_holds[slot]));
             limits.fold(free.unwrap_or(u32::MAX), u32::min)
         };
         self.rooms[slot].set(room.saturating_sub(1));
@@ -292,9 +320,11 @@ impl Usages {
 
     /// Takes up a bid's usage as it was stored. Open calls are added with [`Usages::resume`].
     pub fn restore_bid(&mut self, slot: usize, usage: &Usage) {
-        self.bids[slot].taken = usage.taken;
-        self.records[slot] = usage.record.clone().unwrap_or_default();
-        self.bids[slot].rests_until = self.records[slot].rests_until;
+        let record = usage.record.clone().unwrap_or_default();
+        let used = self.used_mut(slot);
+        used.in_use.taken = usage.taken;
+        used.in_use.rests_until = record.rests_until;
+        used.record = record;
         self.rooms[slot].set(0);
     }
 
@@ -308,7 +338,7 @@ impl Usages {
     /// Counts a call that was open before a restart; what it took is already in the stored figures.
     pub fn resume(&mut self, slot: usize, counted: &Counted) {
         self.rooms[slot].set(0);
-        self.bids[slot].concurrent_calls += 1;
+        self.used_mut(slot).in_use.concurrent_calls += 1;
         if let Some(group) = counted.group.and_then(|(id, _)| self.groups.get_mut(&id)) {
             group.in_use.concurrent_calls += 1;
         }
@@ -316,15 +346,15 @@ impl Usages {
 
     /// What came of a bid's calls.
     pub fn record(&self, slot: usize) -> &TrackRecord {
-        &self.records[slot]
+        &self.used(slot).record
     }
 
     /// Adds to what came of a bid's calls.
     pub fn change_record<T>(&mut self, slot: usize, change: impl FnOnce(&mut TrackRecord) -> T) -> T {
-        let changed = change(&mut self.records[slot]);
-        let rests_until = self.records[slot].rests_until;
-        if rests_until != self.bids[slot].rests_until {
-            self.bids[slot].rests_until = rests_until;
+        let Used { in_use, record } = self.used_mut(slot);
+        let changed = change(record);
+        if record.rests_until != in_use.rests_until {
+            in_use.rests_until = record.rests_until;
             self.rooms[slot].set(0);
         }
         changed
@@ -332,12 +362,12 @@ impl Usages {
 
     /// Whether a bid's target is given a rest.
     pub fn is_resting(&self, slot: usize, now: Timestamp) -> bool {
-        self.bids[slot].rests_until.is_some_and(|until| now < until)
+        self.used(slot).in_use.rests_until.is_some_and(|until| now < until)
     }
 
     /// Calls a bid has ringing or connected.
     pub fn concurrent_calls(&self, slot: usize) -> u32 {
-        self.bids[slot].concurrent_calls
+        self.used(slot).in_use.concurrent_calls
     }
 
     /// Whether one more call of at most `hold` fits under a bid's caps and those of its group.
@@ -353,7 +383,7 @@ impl Usages {
         if caps.is_unlimited() {
             return Ok(());
         }
-        let in_use = &self.bids[slot];
+        let in_use = &self.used(slot).in_use;
         if caps.concurrent_calls_at(local).is_some_and(|cap| in_use.concurrent_calls >= cap) {
             return Err(CapReached::ConcurrentCalls);
         }
@@ -377,8 +407,8 @@ impl Usages {
         hold: Micros,
         now: Timestamp,
     ) -> Counted {
-        let periods = self.bids[slot].take(Periods::at(local), hold);
-        let room = if hold > self.bids[slot].room_hold { 0 } else { self.rooms[slot].get() };
+        let periods = self.used_mut(slot).in_use.take(Periods::at(local), hold);
+        let room = if hold > self.room_holds[slot] { 0 } else { self.rooms[slot].get() };
         self.rooms[slot].set(room.saturating_sub(1));
         let group = bid.caps.group.and_then(|id| {
             let group = self.groups.get_mut(&id)?;
@@ -411,7 +441,7 @@ impl Usages {
     /// Takes back, after the call, what stayed counted as spent and was not charged in the end.
     pub fn give_back_spend(&mut self, slot: usize, counted: &Counted, unspent: Micros) {
         let change = |taken: &mut Taken| taken.spend_micros.0 -= unspent.0;
-        self.bids[slot].correct(counted.bid, change);
+        self.used_mut(slot).in_use.correct(counted.bid, change);
         if let Some((id, periods)) = counted.group
             && let Some(group) = self.groups.get_mut(&id)
         {
@@ -420,7 +450,7 @@ impl Usages {
     }
 
     fn end(&mut self, slot: usize, counted: &Counted, change: impl Fn(&mut Taken)) {
-        self.bids[slot].end(counted.bid, &change);
+        self.used_mut(slot).in_use.end(counted.bid, &change);
         if let Some((id, periods)) = counted.group
             && let Some(group) = self.groups.get_mut(&id)
         {
@@ -430,8 +460,8 @@ impl Usages {
 
     /// A bid's usage, to store.
     pub fn of_bid(&self, slot: usize, id: BidProfileId) -> Usage {
-        let record = Some(self.records[slot].clone());
-        Usage { owner: CapOwner::Bid(id), taken: self.bids[slot].taken, record }
+        let Used { in_use, record } = self.used(slot);
+        Usage { owner: CapOwner::Bid(id), taken: in_use.taken, record: Some(record.clone()) }
     }
 
     /// A group's usage, to store.

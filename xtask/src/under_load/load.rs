@@ -19,6 +19,13 @@ const CALLERS_MAX: u32 = 2_000_000;
 const CARRIER: &str = include_str!("../../sipp/carrier.xml");
 const BUYER: &str = include_str!("../../sipp/buyer.xml");
 
+/// What is put in the place of what, for calls that stay up: the carrier talks on, the buyer is never busy and never loses patience.
+const STAYS_UP: [(&str, &str); 3] = [
+    (r#"<pause distribution="uniform" min="300" max="2200" />"#, r#"<pause milliseconds="600000" />"#),
+    (r#" next="busy" chance="0.2""#, ""),
+    (r#"<recv request="BYE" timeout="6000" />"#, r#"<recv request="BYE" timeout="600000" />"#),
+];
+
 /// The running programs. Dropping ends them.
 pub(crate) struct Load {
     carrier: Sipp,
@@ -34,24 +41,50 @@ struct Sipp {
 impl Load {
     /// Starts buyers, then the carrier.
     pub(crate) fn start(folder: &Path, buyers: &[Buyer], exchange: SocketAddr, cps: u32) -> Result<Self> {
+        Self::of(folder, buyers, exchange, (CARRIER, BUYER), &["-r", &cps.to_string(), "-l", "5000"])
+    }
+
+    /// The same for so many calls that stay up.
+    pub(crate) fn start_to_stay(
+        folder: &Path,
+        buyers: &[Buyer],
+        exchange: SocketAddr,
+        cps: u32,
+        calls: u32,
+    ) -> Result<Self> {
+        let stays_up = |scenario: &str| {
+            STAYS_UP
+                .iter()
+                .fold(scenario.to_owned(), |scenario, (instead_of, put)| scenario.replace(instead_of, put))
+        };
+        let (cps, calls) = (cps.to_string(), calls.to_string());
+        let arguments = ["-r", &cps, "-l", &calls, "-m", &calls];
+        Self::of(folder, buyers, exchange, (&stays_up(CARRIER), &stays_up(BUYER)), &arguments)
+    }
+
+    fn of(
+        folder: &Path,
+        buyers: &[Buyer],
+        exchange: SocketAddr,
+        (carrier, buyer_scenario): (&str, &str),
+        rate: &[&str],
+    ) -> Result<Self> {
         let mut targets = Vec::new();
         for (index, buyer) in buyers.iter().enumerate() {
-            let arguments = ["-p".to_owned(), buyer.port.to_string()];
-            targets.push(Sipp::start(folder, &format!("buyer-{index}"), BUYER, &arguments)?);
+            let arguments = ["-p".to_owned(), buyer.port.to_string(), "-l".to_owned(), "20000".to_owned()];
+            targets.push(Sipp::start(folder, &format!("buyer-{index}"), buyer_scenario, &arguments)?);
         }
         // One number after the other: 2 in front, because an exchange code begins with 2 to 9.
         let callers = format!("SEQUENTIAL,PRINTF={CALLERS_MAX},PRINTFOFFSET=2000000\n+1212%07d;\n");
         std::fs::write(folder.join("callers.csv"), callers).context("writing callers.csv")?;
         let port = free_port()?.to_string();
-        let arguments = [
-            &["-p", &port, "-s", NUMBER, "-r", &cps.to_string(), "-l", "5000", "-inf", "../callers.csv"][..],
-            &[&exchange.to_string()],
-        ]
-        .concat()
-        .into_iter()
-        .map(str::to_owned)
-        .collect::<Vec<_>>();
-        let carrier = Sipp::start(folder, "carrier", CARRIER, &arguments)?;
+        let arguments =
+            [&["-p", &port, "-s", NUMBER, "-inf", "../callers.csv"][..], rate, &[&exchange.to_string()]]
+                .concat()
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<Vec<_>>();
+        let carrier = Sipp::start(folder, "carrier", carrier, &arguments)?;
         Ok(Self { carrier, buyers: targets })
     }
 

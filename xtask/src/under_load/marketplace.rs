@@ -47,6 +47,21 @@ pub(crate) fn load(api: &Api) -> Result<Vec<Buyer>> {
     Ok(buyers)
 }
 
+/// One buyer that takes any number of calls, for ten minutes each.
+pub(crate) fn load_for_long_calls(api: &Api) -> Result<Buyer> {
+    let last = load(api)?.pop().expect("three buyers");
+    api.list("/v1/bid-profiles", |bid| {
+        let mut bid = bid.clone();
+        bid["max_call_s"] = json!(600);
+        if bid["buyer"] != last.account.as_str() {
+            bid["status"] = json!("paused");
+        }
+        let id = bid["id"].as_str().unwrap_or_default();
+        api.send("PUT", &format!("/v1/bid-profiles/{id}"), &bid)
+    })?;
+    Ok(last)
+}
+
 fn enter(api: &Api, buyer: &Buyer, index: usize) -> Result<()> {
     let Buyer { account, port, price } = buyer;
     open_account(api, account, "buyer")?;

@@ -4,7 +4,7 @@ mod http;
 pub(crate) mod exchange;
 pub(crate) mod load;
 mod deposits;
-mod marketplace;
+pub(crate) mod marketplace;
 mod books;
 pub(crate) mod report;
 pub(crate) mod show;

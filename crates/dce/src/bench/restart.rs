@@ -1,18 +1,26 @@
 //! `dce bench restart`: how long a restart takes until the book is whole again, with so many bids in the store.
 
-use super::market::{START, commands, restored};
+use super::market::{START, bid, commands, restored};
 use crate::failure::Failure;
+use exchange::audit::{Actor, AuditEntry};
+use exchange::bid::BidProfile;
+use exchange::bid::packed::pack;
 use exchange::book::Book;
-use exchange::effect::{Effect, Record};
+use exchange::effect::{Command, Effect, Record};
 use exchange::snapshot::Snapshot;
 use fastrand::Rng;
+use infra::store::image::BidImage;
 use infra::store::{OnDurable, Store, StoreOptions, UnitOfWork};
 use serde::Serialize;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 use std::time::Instant;
 
 /// Records of one unit of work while the store is filled.
 const RECORDS_PER_UNIT: usize = 500;
+
+/// Bids that were changed since the image was made, at most: about as many as an exchange at work lets be.
+const CHANGED_MAX: usize = 10_000;
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -22,6 +30,21 @@ pub(super) struct RestartFigures {
     file_bytes: u64,
     /// The yardstick: reading all of the file once, front to back.
     read_ms: f64,
+    /// Making the image of the bids, which an exchange does beside its work.
+    image_ms: f64,
+    /// Bids that were changed since.
+    changed: usize,
+    /// A restart with the image, as they usually are.
+    restart: Restart,
+    /// A restart from the documents alone.
+    from_documents: Restart,
+    /// Bids missing from a restored book, or not as they were: must be 0.
+    pub(super) missing: usize,
+}
+
+/// One restart.
+#[derive(Debug, Serialize)]
+struct Restart {
     /// Opening the store.
     open_ms: f64,
     /// Reading everything that must survive a restart.
@@ -30,8 +53,6 @@ pub(super) struct RestartFigures {
     restore_ms: f64,
     /// From nothing to a book that decides.
     total_ms: f64,
-    /// Bids missing from the restored book: must be 0.
-    pub(super) missing: usize,
 }
 
 /// Fills a store of its own with `bids` bids, closes it, and opens it again.
@@ -40,7 +61,9 @@ pub(super) fn run(bids: usize, seed: u64) -> Result<RestartFigures, Failure> {
         .prefix("dce-bench-")
         .tempdir()
         .map_err(|error| Failure::environment(format!("temporary directory: {error}")))?;
-    fill(directory.path(), bids, seed)?;
+    let image = BidImage::in_directory(directory.path());
+    let changed = CHANGED_MAX.min(bids / 100);
+    let image_ms = fill(directory.path(), &image, bids, changed, seed)?;
 
     let file = directory.path().join("exchange.sqlite");
     let started = Instant::now();
@@ -50,47 +73,85 @@ pub(super) fn run(bids: usize, seed: u64) -> Result<RestartFigures, Failure> {
     let file_bytes = read.len() as u64;
     drop(read);
 
+    // One after the other, so that neither book is in the other's memory: of the first, only prints are kept.
+    let (with_image, bids_found) = restart(directory.path(), Some(image))?;
+    let (from_documents, expected) = restart(directory.path(), None)?;
+    let same = bids_found.iter().zip(&expected).filter(|(found, expected)| found == expected);
+    Ok(RestartFigures {
+        bids,
+        file_bytes,
+        read_ms,
+        image_ms,
+        changed,
+        restart: with_image,
+        from_documents,
+        missing: bids.abs_diff(same.count()),
+    })
+}
+
+/// Opens the store, up to a book that decides; also a print of each of its bids.
+fn restart(directory: &Path, bid_image: Option<BidImage>) -> Result<(Restart, Vec<u64>), Failure> {
     let started = Instant::now();
-    let store = Store::open(directory.path(), &StoreOptions::default())?;
+    let options = StoreOptions { bid_image, ..StoreOptions::default() };
+    let store = Store::open(directory, &options)?;
     let open_ms = milliseconds(started);
     let snapshot = store.load()?;
     let load_ms = milliseconds(started) - open_ms;
     let book = restored(snapshot);
     let total_ms = milliseconds(started);
-    Ok(RestartFigures {
-        bids,
-        file_bytes,
-        read_ms,
-        open_ms,
-        load_ms,
-        restore_ms: total_ms - load_ms - open_ms,
-        total_ms,
-        missing: bids.abs_diff(book.bids().len()),
-    })
+    let restart = Restart { open_ms, load_ms, restore_ms: total_ms - load_ms - open_ms, total_ms };
+    Ok((restart, book.bids().iter().map(|bid| print_of(&bid.profile)).collect()))
 }
 
-fn fill(directory: &Path, bids: usize, seed: u64) -> Result<(), Failure> {
+/// The hash of a bid's packed form.
+fn print_of(bid: &BidProfile) -> u64 {
+    let mut bytes = Vec::new();
+    pack(bid, &mut bytes);
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&bytes);
+    hasher.finish()
+}
+
+/// Fills the store, makes the image, and then changes some bids; how long the image took.
+fn fill(directory: &Path, image: &BidImage, bids: usize, changed: usize, seed: u64) -> Result<f64, Failure> {
     let store = Store::open(directory, &StoreOptions::default())?;
     let mut book: Book = restored(Snapshot::default());
-    let mut records: Vec<Record> = Vec::with_capacity(RECORDS_PER_UNIT);
     let mut rng = Rng::with_seed(seed);
+    let mut records: Vec<Record> = Vec::with_capacity(RECORDS_PER_UNIT);
     let write = |records: Vec<Record>| {
         let unit = UnitOfWork { journal: None, records };
         // The last commit tells whether all went well.
         let _ = store.writer().submit_blocking(unit, OnDurable::new(|_| {}));
     };
-    for command in commands(bids, &mut rng) {
+    // One entry of the audit log is enough for the image to go by; those of the changes it must find are all there.
+    let mut apply = |command: Command, is_logged: bool| {
+        if is_logged {
+            records.push(Record::Audit(Box::new(AuditEntry::of_command(
+                &command,
+                Actor::CommandLine,
+                START,
+            ))));
+        }
         let effects = book.apply(command, START).expect("a valid command");
         records.extend(effects.into_iter().filter_map(|effect| match effect {
             Effect::Record(record) => Some(record),
             Effect::Act(_) => None,
         }));
-        if records.len() >= RECORDS_PER_UNIT {
+        if is_logged || records.len() >= RECORDS_PER_UNIT {
             write(std::mem::take(&mut records));
         }
+    };
+    commands(bids, &mut rng).for_each(|command| apply(command, false));
+    apply(Command::PutBidProfile { bid: Box::new(bid(0, &mut rng)) }, true);
+    store.writer().commit(UnitOfWork::default())?;
+    let started = Instant::now();
+    store.reader().make_image(image, &|| true)?;
+    let image_ms = milliseconds(started);
+    for index in 0..changed {
+        apply(Command::PutBidProfile { bid: Box::new(bid(index * bids / changed, &mut rng)) }, true);
     }
-    write(records);
-    Ok(store.writer().commit(UnitOfWork::default())?)
+    store.writer().commit(UnitOfWork::default())?;
+    Ok(image_ms)
 }
 
 fn milliseconds(since: Instant) -> f64 {

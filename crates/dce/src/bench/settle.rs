@@ -114,7 +114,7 @@ fn measure(
     yardstick: impl FnOnce() -> Result<Yardstick, Failure>,
 ) -> Result<SettleFigures, Failure> {
     let calls: Vec<CallId> = call_ids(load.calls);
-    let mut owner = open_market(store, load.buyers);
+    let mut owner = open_market(store, load);
     for (index, call) in calls.iter().enumerate() {
         connect(&mut owner, &store.writer(), *call, index);
     }
@@ -212,7 +212,7 @@ fn buyer(index: u128) -> AccountId {
     AccountId(Uuid::from_u128(1_000 + index))
 }
 
-fn open_market(store: &Store, buyers: u32) -> Owner {
+fn open_market(store: &Store, load: &Load<'_>) -> Owner {
     let policy = Policy::default();
     let screening = Arc::new(Screening::new(policy.screening.clone()).expect("the shipped rules are sound"));
     let mut owner = Owner::recover(Snapshot::default(), policy, screening, START).owner;
@@ -232,12 +232,12 @@ fn open_market(store: &Store, buyers: u32) -> Owner {
         Command::OpenAccount { account: account(SELLER, AccountKind::Seller) },
         Command::PutTrackingNumber { number },
     ];
-    for index in 0..u128::from(buyers) {
+    for index in 0..u128::from(load.buyers) {
         let id = buyer(index);
         commands.push(Command::OpenAccount { account: account(id, AccountKind::Buyer) });
         let amount_micros = Micros::units(100_000_000);
         commands.push(Command::Deposit { account: id, amount_micros, reference: "opening".to_owned() });
-        commands.push(Command::PutBidProfile { bid: Box::new(bid(index)) });
+        commands.push(Command::PutBidProfile { bid: Box::new(bid(index, load)) });
     }
     for command in commands {
         let unit = owner.command(command, Actor::CommandLine, START).expect("a valid command");
@@ -246,14 +246,15 @@ fn open_market(store: &Store, buyers: u32) -> Owner {
     owner
 }
 
-/// Each buyer bids the same and takes so many calls that money moves in many accounts.
-fn bid(index: u128) -> BidProfile {
+/// Each buyer bids the same and takes its part of the calls, so that money moves in many accounts.
+fn bid(index: u128, load: &Load<'_>) -> BidProfile {
     let id = BidProfileId(Uuid::from_u128(1_000_000 + index));
     let price = Price::PerCall { amount_micros: Micros::units(30) };
     let destination = Destination::of("sip:target@127.0.0.1:5090");
+    let part = u32::try_from(load.calls).expect("so many are not asked for").div_ceil(load.buyers);
     BidProfile {
         conversion: Conversion { min_connected_s: 90 },
-        caps: Caps { concurrent_calls: Some(8_000_000), ..Caps::default() },
+        caps: Caps { concurrent_calls: Some(part), ..Caps::default() },
         ..BidProfile::new(id, buyer(index), "roofing", price, destination)
     }
 }

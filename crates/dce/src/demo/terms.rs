@@ -126,7 +126,7 @@ fn live_bid(nth: usize, standing: &BidProfile, address: &SocketAddr) -> BidProfi
         caps: Caps { concurrent_calls: Some(8), ..Caps::default() },
         ring_timeout_ms: standing.ring_timeout_ms,
         max_call_s: standing.max_call_s,
-        live: Some(live),
+        live: Some(Box::new(live)),
         ..BidProfile::new(id, standing.buyer, &standing.vertical, price, standing.destination.clone())
     }
 }

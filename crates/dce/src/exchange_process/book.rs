@@ -13,6 +13,8 @@ use exchange::id::CallId;
 use gateway::EVENT_SOURCE;
 use infra::audit::Anchorer;
 use infra::bus::kafka::Relay;
+use infra::store::image::BidImage;
+use infra::store::imager::Imager;
 use infra::store::{
     OnDurable, PostgresqlError, Reader, Store, StoreError, StoreHealth, StoreOptions, UnitOfWork, Writer,
 };
@@ -39,6 +41,7 @@ pub(super) struct BookHere {
     engine_thread: EngineThread,
     anchorer: Anchorer,
     relay: Option<Arc<Relay>>,
+    imager: Imager,
 }
 
 impl Slot {
@@ -104,10 +107,14 @@ impl BookHere {
 
     async fn start_jobs(config: &Config, store: Store, engine_thread: EngineThread) -> Result<Self, Failure> {
         let started = start_audit(config, store).await;
-        let started =
-            started.and_then(|(store, anchorer)| Ok((start_relay(config, &store)?, store, anchorer)));
+        let started = started.and_then(|(store, anchorer)| {
+            let imager = Imager::start(bid_image(config), store.reader())?;
+            Ok((start_relay(config, &store)?, imager, store, anchorer))
+        });
         match started {
-            Ok((relay, store, anchorer)) => Ok(Self { store, engine_thread, anchorer, relay }),
+            Ok((relay, imager, store, anchorer)) => {
+                Ok(Self { store, engine_thread, anchorer, relay, imager })
+            }
             Err(failure) => {
                 stop_engine(engine_thread).await;
                 Err(failure)
@@ -122,9 +129,10 @@ impl BookHere {
     /// Ends calls in good order and returns when everything is on disk; or says that the disk refuses it. Another node may have the
     /// book from then on.
     pub(super) async fn stop(self) -> Result<(), Failure> {
-        let Self { store, engine_thread, anchorer, relay } = self;
+        let Self { store, engine_thread, anchorer, relay, imager } = self;
         stop_engine(engine_thread).await;
         let stopped = tokio::task::spawn_blocking(move || {
+            drop(imager);
             let writer = store.writer();
             stop_audit(&writer, anchorer);
             // What it has not sent by now is sent after the next start.
@@ -197,8 +205,14 @@ async fn replaced(slot: &Slot) -> Failure {
 async fn open_store(config: &Config, address: Option<String>) -> Result<Result<Store, StoreError>, Failure> {
     let place = config.place();
     let (max_pages, replicas) = (config.data.max_pages, config.store.replica_url.clone());
-    let options = StoreOptions { max_pages, replicas, address, ..StoreOptions::default() };
+    let bid_image = Some(bid_image(config));
+    let options = StoreOptions { max_pages, replicas, address, bid_image, ..StoreOptions::default() };
     off_thread(move || Ok(Store::open(place, &options))).await
+}
+
+/// Each node keeps its own, beside its keys.
+fn bid_image(config: &Config) -> BidImage {
+    BidImage::in_directory(&config.data.directory)
 }
 
 /// Starts copying events to Kafka, if there is one.

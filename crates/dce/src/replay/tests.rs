@@ -70,13 +70,13 @@ fn marketplace() -> Marketplace {
         marketplace.bids.iter().filter(|bid| bid.vertical == LIVE_VERTICAL).step_by(6).take(4).collect();
     let live = of_vertical.into_iter().zip(1..).map(|(bid, nth)| BidProfile {
         id: BidProfileId(Uuid::from_u128(nth)),
-        live: Some(LiveBidder {
+        live: Some(Box::new(LiveBidder {
             via: LiveVia::Connection,
             timeout_ms: None,
             requests_per_s: None,
             in_flight_max: None,
             caller: CallerDisclosure::Withheld,
-        }),
+        })),
         ..BidProfile::new(
             BidProfileId(Uuid::from_u128(nth)),
             bid.buyer,

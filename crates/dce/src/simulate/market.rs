@@ -226,7 +226,7 @@ fn bid(index: u64, owner: u64, targets: SocketAddr, rng: &mut Rng) -> Command {
             weight: rng.u32(1..=5),
             ring_timeout_ms: Some(rng.u64(2_000..40_000)),
             max_call_s: Some(rng.u32(90..=600)),
-            live: is_live.then(|| live_bidder(rng)),
+            live: is_live.then(|| Box::new(live_bidder(rng))),
             ..BidProfile::new(bid_id(index), buyer(owner), VERTICAL, price, destination)
         }),
     }

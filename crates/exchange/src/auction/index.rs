@@ -12,7 +12,7 @@ use crate::id::{AccountId, BidProfileId};
 use crate::ledger::money::Micros;
 use crate::policy::Policy;
 use crate::schedule::ZoneName;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -58,6 +58,14 @@ pub struct BidIndex {
     zone_by_name: HashMap<ZoneName, usize>,
 }
 
+/// A bid that is to be listed.
+struct Listing {
+    rank: Rank,
+    columns: Box<[u16]>,
+    slot: u32,
+    is_active: bool,
+}
+
 /// The bids found for a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
@@ -88,6 +96,69 @@ pub fn listed(profile: &BidProfile, policy: &Policy) -> Micros {
 impl BidIndex {
     /// Places a bid, or puts it in place of its earlier version. Returns its slot, which stays its own for ever.
     pub fn put(&mut self, profile: Arc<BidProfile>, policy: &Policy, buyers: &Buyers) -> usize {
+        let (standing, terms) = self.work_out(profile, policy, buyers);
+        let slot = if let Some(slot) = self.slot_by_id.get(&standing.profile.id).copied() {
+            self.unlist(slot, &standing);
+            self.slots[slot] = standing;
+            self.terms[slot] = terms;
+            slot
+        } else {
+            self.add_slot(standing, terms)
+        };
+        self.list(slot);
+        slot
+    }
+
+    /// Places all bids of a restored book, in an index that has none yet: [`BidIndex::put`] for each of them, several times as fast.
+    /// What a profile says is read once, in the order the profiles lie in memory, and the boards are then filled best first.
+    pub fn fill(
+        &mut self,
+        profiles: BTreeMap<BidProfileId, Arc<BidProfile>>,
+        policy: &Policy,
+        buyers: &Buyers,
+    ) {
+        debug_assert!(self.is_empty(), "slots are given in order");
+        self.slots.reserve(profiles.len());
+        self.terms.reserve(profiles.len());
+        self.slot_by_id.reserve(profiles.len());
+        let mut listings: FastMap<String, Vec<Listing>> = FastMap::default();
+        for profile in profiles.into_values() {
+            let (standing, terms) = self.work_out(profile, policy, buyers);
+            let (rank, is_live) = (standing.rank(standing.listed), standing.profile.live.is_some());
+            let slot = self.add_slot(standing, terms);
+            if is_live {
+                self.list(slot);
+                continue;
+            }
+            let profile = &self.slots[slot].profile;
+            let listing = Listing {
+                rank,
+                columns: self.filters.columns(),
+                slot: number(slot),
+                is_active: profile.status == BidStatus::Active,
+            };
+            match listings.get_mut(&profile.vertical) {
+                Some(listings) => listings.push(listing),
+                None => _ = listings.insert(profile.vertical.clone(), vec![listing]),
+            }
+        }
+        for (vertical, mut listings) in listings {
+            listings.sort_unstable_by_key(|listing| listing.rank);
+            let board = self.boards.entry(vertical).or_default();
+            for Listing { rank, columns, slot, is_active } in listings {
+                board.append(slot, rank, columns);
+                board.set_live(slot, is_active);
+            }
+        }
+    }
+
+    /// What is worked out of a profile once. Its filters are in `self.filters` afterwards.
+    fn work_out(
+        &mut self,
+        profile: Arc<BidProfile>,
+        policy: &Policy,
+        buyers: &Buyers,
+    ) -> (StandingBid, Terms) {
         let standing = StandingBid {
             listed: listed(&profile, policy),
             max_call_s: profile.max_call_s.unwrap_or(policy.max_call_s),
@@ -98,20 +169,16 @@ impl BidIndex {
         let criteria_are_exact = self.buckets.filters(&standing.profile.criteria, &mut self.filters);
         let buyer = buyers.number(standing.profile.buyer).unwrap_or(u32::MAX);
         let terms = Terms::of(&standing, buyer, criteria_are_exact);
-        let slot = if let Some(slot) = self.slot_by_id.get(&standing.profile.id).copied() {
-            self.unlist(slot, &standing);
-            self.slots[slot] = standing;
-            self.terms[slot] = terms;
-            slot
-        } else {
-            let slot = self.slots.len();
-            self.slot_by_id.insert(standing.profile.id, slot);
-            self.slots_by_buyer.entry(standing.profile.buyer).or_default().push(slot);
-            self.slots.push(standing);
-            self.terms.push(terms);
-            slot
-        };
-        self.list(slot);
+        (standing, terms)
+    }
+
+    /// Gives a new bid its slot.
+    fn add_slot(&mut self, standing: StandingBid, terms: Terms) -> usize {
+        let slot = self.slots.len();
+        self.slot_by_id.insert(standing.profile.id, slot);
+        self.slots_by_buyer.entry(standing.profile.buyer).or_default().push(slot);
+        self.slots.push(standing);
+        self.terms.push(terms);
         slot
     }
 
@@ -128,6 +195,11 @@ impl BidIndex {
     /// One bid by its slot.
     pub fn at(&self, slot: usize) -> &StandingBid {
         &self.slots[slot]
+    }
+
+    /// All bids, by slot.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &StandingBid> {
+        self.slots.iter()
     }
 
     /// The most one call can cost a bid whose price no modifier changes.
@@ -267,7 +339,7 @@ impl BidIndex {
             return;
         }
         let rank = standing.rank(standing.listed);
-        let number = u32::try_from(slot).expect("fewer than four billion bids");
+        let number = number(slot);
         if !self.boards.contains_key(&profile.vertical) {
             self.boards.insert(profile.vertical.clone(), Board::default());
         }
@@ -284,9 +356,14 @@ impl BidIndex {
             live.retain(|other| *other != slot);
         } else if next.profile.live.is_some() || next.profile.vertical != profile.vertical {
             let board = self.boards.get_mut(&profile.vertical).expect("a listed bid has its board");
-            board.remove(u32::try_from(slot).expect("fewer than four billion bids"));
+            board.remove(number(slot));
         }
     }
+}
+
+/// A slot as boards number it.
+fn number(slot: usize) -> u32 {
+    u32::try_from(slot).expect("fewer than four billion bids")
 }
 
 /// Which dimension of the board stands for which reason.

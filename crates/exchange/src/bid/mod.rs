@@ -9,6 +9,7 @@ pub mod template;
 mod live_problems;
 pub(crate) mod problems;
 pub mod sip_uri;
+pub mod packed;
 
 pub use caps::Caps;
 pub use criteria::Criteria;

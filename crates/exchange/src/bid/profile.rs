@@ -63,7 +63,7 @@ pub struct BidProfile {
     pub max_call_s: Option<u32>,
     /// Who is asked for a price while the caller waits; absent, the price stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub live: Option<LiveBidder>,
+    pub live: Option<Box<LiveBidder>>,
 }
 
 impl BidProfile {
@@ -71,7 +71,7 @@ impl BidProfile {
     #[must_use]
     pub fn without_secrets(&self) -> Self {
         let mut shown = self.clone();
-        if let Some(LiveBidder { via: LiveVia::Http(target), .. }) = &mut shown.live {
+        if let Some(LiveBidder { via: LiveVia::Http(target), .. }) = shown.live.as_deref_mut() {
             *target = target.without_secrets();
         }
         shown

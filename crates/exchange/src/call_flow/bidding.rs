@@ -84,7 +84,7 @@ fn bid_requests(book: &Book, call: &Call, facts: &CallFacts, now: Timestamp) -> 
         asked.push(BidRequest {
             call: call.id,
             bid: profile.id,
-            bidder: bidder.clone(),
+            bidder: (**bidder).clone(),
             deadline_ms: bidder.timeout_ms.map_or(facts.rules.bidding_deadline_ms, |timeout_ms| {
                 timeout_ms.min(facts.rules.bidding_deadline_ms)
             }),

@@ -43,7 +43,7 @@ pub(super) fn decide(
         if contest.plan.is_empty() { not_asked(book, &facts, answers, out.now) } else { Vec::new() };
     let Contest { mut receipt, mut plan, notices, turn } = contest;
     for (bid, result) in notices {
-        let bidder = book.bids.get(bid).and_then(|standing| standing.profile.live.clone());
+        let bidder = book.bids.get(bid).and_then(|standing| standing.profile.live.as_deref().cloned());
         if let Some(bidder) = bidder {
             out.act(Action::NotifyBidder(Box::new(BidNotice { call: call.id, bid, bidder, result })));
         }

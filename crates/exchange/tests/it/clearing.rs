@@ -93,7 +93,7 @@ impl Scene {
             let owner = CapOwner::Bid(bid.id);
             let usage = Usage { owner, taken: [Taken::default(); 5], record: Some(record.clone()) };
             snapshot.usage.insert(owner, usage);
-            snapshot.bid_profiles.insert(bid.id, bid.clone());
+            snapshot.bid_profiles.insert(bid.id, Arc::new(bid.clone()));
         }
         self.book_of(snapshot)
     }

@@ -487,7 +487,7 @@ impl World {
                         conversion: Conversion { min_connected_s },
                         caps: Caps { group: caps.group.map(|_| group_id(index)), ..caps },
                         max_call_s: Some(600),
-                        live: live.then(live_bidder),
+                        live: live.then(|| Box::new(live_bidder())),
                         ..BidProfile::new(
                             bid_id(bid),
                             buyer(index),

@@ -259,7 +259,7 @@ impl Script {
             location: words.parsed("located")?,
             ring_timeout_ms: words.number("rings")?,
             max_call_s: words.number("lasts")?,
-            live,
+            live: live.map(Box::new),
             ..BidProfile::new(id, buyer, vertical, words.price()?, destination)
         };
         Ok(Command::PutBidProfile { bid: Box::new(bid) })

@@ -97,6 +97,14 @@ pub enum StoreError {
         /// What is wrong with it.
         finding: String,
     },
+    /// The image of the bids is not what was written.
+    #[error("{path}: {finding}; delete it, it is made anew")]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// What was found.
+        finding: String,
+    },
     /// A column holds something else than the schema says.
     #[error(
         "column {column} of an answer: not {wanted}; restore from a backup or run the binary that wrote it"

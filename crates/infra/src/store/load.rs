@@ -1,13 +1,14 @@
 //! What recovery reads: the snapshot from which the in-memory book is rebuilt.
 
 use super::connection::{Dialect, ReadConnection, parse};
+use super::image::{self, BidImage};
 use super::{Reader, StoreError};
 use exchange::account::Account;
 use exchange::bid::BidProfile;
 use exchange::bid::caps::CapGroup;
 use exchange::call::Call;
 use exchange::dispute::{DISPUTE_WINDOW_S, Dispute};
-use exchange::id::AccountId;
+use exchange::id::{AccountId, BidProfileId};
 use exchange::ledger::money::Micros;
 use exchange::recent_calls::{RECENT_CALLS_MAX, RecentCall, WINDOW_S_MAX};
 use exchange::snapshot::Snapshot;
@@ -16,9 +17,10 @@ use exchange::tracking_number::TrackingNumber;
 use exchange::trading_rules::{Deal, ScopedRules};
 use exchange::usage::Usage;
 use serde::de::DeserializeOwned;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::thread::{ScopedJoinHandle, available_parallelism, scope};
 
 /// Documents given to a thread to parse.
@@ -27,6 +29,11 @@ const DOCUMENTS_PER_PARSER: usize = 1_000;
 impl Reader {
     /// Everything that must survive a restart, as of the last commit: the fold of all records ever written.
     pub fn load(&self) -> Result<Snapshot, StoreError> {
+        self.load_by(None)
+    }
+
+    /// The same, with bids from their image as far as that goes.
+    pub(super) fn load_by(&self, image: Option<&BidImage>) -> Result<Snapshot, StoreError> {
         self.with(|connection| {
             let alive = "SELECT last_alive_at FROM liveness";
             let last_alive_at = connection.row(alive, &[], |row| row.get(0).map(Timestamp))?;
@@ -39,9 +46,7 @@ impl Reader {
             each_document(connection, "tracking_numbers", &all("tracking_numbers"), |it: TrackingNumber| {
                 snapshot.tracking_numbers.insert(it.number, it);
             })?;
-            each_document(connection, "bid_profiles", &all("bid_profiles"), |bid: BidProfile| {
-                snapshot.bid_profiles.insert(bid.id, bid);
-            })?;
+            snapshot.bid_profiles = load_bids(connection, self.dialect(), image)?;
             each_document(connection, "cap_groups", &all("cap_groups"), |group: CapGroup| {
                 snapshot.cap_groups.insert(group.id, group);
             })?;
@@ -78,41 +83,82 @@ impl Reader {
     }
 }
 
-/// Reads here and parses on other threads: a document takes longer to parse than to read. The last documents of a table, and so all
-/// of a small one, are parsed here.
+fn load_bids(
+    connection: &dyn ReadConnection,
+    dialect: Dialect,
+    image: Option<&BidImage>,
+) -> Result<BTreeMap<BidProfileId, Arc<BidProfile>>, StoreError> {
+    if let Some(image) = image
+        && let Some(bids) = image::read(image, connection, dialect)?
+    {
+        return Ok(bids);
+    }
+    let mut bids = BTreeMap::new();
+    each_bid(connection, "SELECT document FROM bid_profiles", |bid| {
+        bids.insert(bid.id, bid);
+    })?;
+    Ok(bids)
+}
+
+/// Gives every bid profile that `sql` selects the document of.
+pub(super) fn each_bid(
+    connection: &dyn ReadConnection,
+    sql: &str,
+    take: impl FnMut(Arc<BidProfile>),
+) -> Result<(), StoreError> {
+    let work =
+        |texts: Vec<String>| texts.iter().map(|text| parse("bid_profiles", text).map(Arc::new)).collect();
+    in_parallel(work, take, |give| each_piece(connection, sql, give))
+}
+
 fn each_document<T: DeserializeOwned + Send>(
     connection: &dyn ReadConnection,
     table: &'static str,
     sql: &str,
-    mut take: impl FnMut(T),
+    take: impl FnMut(T),
 ) -> Result<(), StoreError> {
-    let parsers_max = available_parallelism().map_or(1, NonZeroUsize::get);
-    scope(|threads| {
-        let (mut texts, mut parsing) = (Vec::new(), VecDeque::new());
-        let mut take_all = |parser: ScopedJoinHandle<'_, Result<Vec<T>, StoreError>>| {
-            let documents = parser.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-            documents.into_iter().for_each(&mut take);
-            Ok::<_, StoreError>(())
-        };
-        connection.each(sql, |row| {
-            texts.push(row.get::<&str>(0)?.to_owned());
-            if texts.len() == DOCUMENTS_PER_PARSER {
-                let chunk = std::mem::take(&mut texts);
-                parsing.push_back(threads.spawn(move || parse_all(table, &chunk)));
-                if parsing.len() > parsers_max {
-                    parsing.pop_front().map_or(Ok(()), &mut take_all)?;
-                }
-            }
-            Ok(())
-        })?;
-        parsing.into_iter().try_for_each(take_all)?;
-        parse_all(table, &texts)?.into_iter().for_each(take);
-        Ok(())
-    })
+    let work = |texts: Vec<String>| texts.iter().map(|text| parse(table, text)).collect();
+    in_parallel(work, take, |give| each_piece(connection, sql, give))
 }
 
-fn parse_all<T: DeserializeOwned>(table: &'static str, texts: &[String]) -> Result<Vec<T>, StoreError> {
-    texts.iter().map(|text| parse(table, text)).collect()
+/// Reads here what is parsed on other threads: a document takes longer to parse than to read.
+fn each_piece(
+    connection: &dyn ReadConnection,
+    sql: &str,
+    give: &mut dyn FnMut(Vec<String>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut texts = Vec::new();
+    connection.each(sql, |row| {
+        texts.push(row.get::<&str>(0)?.to_owned());
+        if texts.len() == DOCUMENTS_PER_PARSER { give(std::mem::take(&mut texts)) } else { Ok(()) }
+    })?;
+    if texts.is_empty() { Ok(()) } else { give(texts) }
+}
+
+/// Has what `feed` gives worked on by other threads, as many as there are cores, and gives the results to `take`, in order.
+pub(super) fn in_parallel<Work: Send, T: Send>(
+    work: impl Fn(Work) -> Result<Vec<T>, StoreError> + Sync,
+    mut take: impl FnMut(T),
+    feed: impl FnOnce(&mut dyn FnMut(Work) -> Result<(), StoreError>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let workers_max = available_parallelism().map_or(1, NonZeroUsize::get);
+    scope(|threads| {
+        let work = &work;
+        let mut working = VecDeque::new();
+        let mut take_all = |worker: ScopedJoinHandle<'_, Result<Vec<T>, StoreError>>| {
+            worker.join().unwrap_or_else(|panic| resume_unwind(panic))?.into_iter().for_each(&mut take);
+            Ok::<_, StoreError>(())
+        };
+        feed(&mut |piece| {
+            working.push_back(threads.spawn(move || work(piece)));
+            if working.len() > workers_max {
+                working.pop_front().map_or(Ok(()), &mut take_all)
+            } else {
+                Ok(())
+            }
+        })?;
+        working.into_iter().try_for_each(take_all)
+    })
 }
 
 fn load_balances(connection: &dyn ReadConnection, snapshot: &mut Snapshot) -> Result<(), StoreError> {

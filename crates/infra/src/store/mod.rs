@@ -12,6 +12,8 @@ mod connection;
 mod columns;
 mod read;
 mod load;
+pub mod image;
+pub mod imager;
 mod verify;
 mod sqlite;
 mod postgresql;
@@ -38,6 +40,7 @@ pub(crate) use writer::wall_clock;
 pub use writer::{StoreHealth, SubmitError, Writer};
 
 use exchange::snapshot::Snapshot;
+use image::BidImage;
 use std::path::{Path, PathBuf};
 
 /// Where a store is.
@@ -88,6 +91,8 @@ pub struct StoreOptions {
     pub replicas: Option<PostgresqlUrl>,
     /// PostgreSQL: where other nodes reach the one that opens it; they find it by [`Reader::book_address`].
     pub address: Option<String>,
+    /// The image of the bids that a restart reads, where there is one.
+    pub bid_image: Option<BidImage>,
     /// SQLite: a quota on the database file, in pages of 4 KiB; absent is the disk.
     pub max_pages: Option<u32>,
     /// SQLite: the largest database checked as a whole at the start, in MiB. A larger one is checked by `verify`.
@@ -103,6 +108,7 @@ impl Default for StoreOptions {
             read_connections: 3,
             replicas: None,
             address: None,
+            bid_image: None,
             max_pages: None,
             check_at_open_mib_max: 256,
         }
@@ -112,7 +118,10 @@ impl Default for StoreOptions {
 /// An open store. Dropping it finishes what was submitted and lets go of the database.
 ///
 /// Opening and reading wait for the database on the calling thread, which must not be one that serves tasks.
-pub struct Store(Adapter);
+pub struct Store {
+    adapter: Adapter,
+    bid_image: Option<BidImage>,
+}
 
 enum Adapter {
     Sqlite(sqlite::SqliteStore),
@@ -122,10 +131,11 @@ enum Adapter {
 impl Store {
     /// Opens the store at `place` as its one writer, creating what is missing and migrating what is old.
     pub fn open(place: impl Into<Place>, options: &StoreOptions) -> Result<Self, StoreError> {
-        Ok(Self(match place.into() {
+        let adapter = match place.into() {
             Place::Directory(directory) => Adapter::Sqlite(sqlite::open(&directory, options)?),
             Place::Postgresql(url) => Adapter::Postgresql(postgresql::open(&url, options)?),
-        }))
+        };
+        Ok(Self { adapter, bid_image: options.bid_image.clone() })
     }
 
     /// Opens the store at `place` for tools. Nothing is created or migrated. In a directory it keeps
@@ -151,7 +161,7 @@ impl Store {
 
     /// Where units of work are submitted. Cheap to clone.
     pub fn writer(&self) -> Writer {
-        match &self.0 {
+        match &self.adapter {
             Adapter::Sqlite(store) => store.writer.handle(),
             Adapter::Postgresql(store) => store.writer.handle(),
         }
@@ -159,7 +169,7 @@ impl Store {
 
     /// Where the API reads. Cheap to clone.
     pub fn reader(&self) -> Reader {
-        match &self.0 {
+        match &self.adapter {
             Adapter::Sqlite(store) => store.reader.clone(),
             Adapter::Postgresql(store) => store.reader.clone(),
         }
@@ -167,7 +177,7 @@ impl Store {
 
     /// Everything that must survive a restart, as of the last commit.
     pub fn load(&self) -> Result<Snapshot, StoreError> {
-        self.reader().load()
+        self.reader().load_by(self.bid_image.as_ref())
     }
 
     /// Whether commits succeed.

@@ -4,6 +4,7 @@ mod fixtures;
 mod conformance;
 mod commits;
 mod opening;
+mod image;
 mod version_1;
 mod disk_full;
 mod crash;

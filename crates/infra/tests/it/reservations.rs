@@ -22,6 +22,7 @@ use infra::coordination::{
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use test_servers::redis::RedisServer;
 use uuid::Uuid;
 
@@ -201,7 +202,7 @@ fn busy_snapshot() -> Snapshot {
     let usage = Usage { owner: CapOwner::Bid(bid.id), taken, record: None };
     let call = call(1, ringing);
     Snapshot {
-        bid_profiles: BTreeMap::from([(bid.id, bid)]),
+        bid_profiles: BTreeMap::from([(bid.id, Arc::new(bid))]),
         usage: BTreeMap::from([(usage.owner, usage)]),
         open_calls: BTreeMap::from([(call.id, call)]),
         ..snapshot(20)

@@ -147,7 +147,7 @@ fn bids_mean_what_they_meant() {
         document
     };
     let was: Vec<Value> = was.into_iter().map(strip).collect();
-    assert_kept(&was, &to_json(snapshot.bid_profiles.values()));
+    assert_kept(&was, &to_json(snapshot.bid_profiles.values().map(|bid| &**bid)));
 }
 
 /// A book over the store, and what it decides written at once.

@@ -34,6 +34,13 @@ impl Filters {
         }
     }
 
+    /// The columns an entry with these filters has its bit in.
+    pub fn columns(&self) -> Box<[u16]> {
+        let mut columns = Vec::with_capacity(self.columns.len() + DIMENSIONS);
+        self.write_columns(&mut columns);
+        columns.into()
+    }
+
     /// Writes the columns an entry with these filters has its bit in.
     pub(super) fn write_columns(&self, columns: &mut Vec<u16>) {
         columns.clear();

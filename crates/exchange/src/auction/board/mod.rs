@@ -102,6 +102,12 @@ impl Board {
         self.insert(slot, rank, columns);
     }
 
+    /// Places an entry of a slot that has none, with the columns of its filters. It takes part until [`Board::set_live`] says otherwise.
+    pub fn append(&mut self, slot: u32, rank: Rank, columns: Box<[u16]>) {
+        debug_assert!(self.place(slot).is_none(), "slot {slot} has an entry");
+        self.insert(slot, rank, columns);
+    }
+
     /// Removes an entry; whether there was one.
     pub fn remove(&mut self, slot: u32) -> bool {
         let Some((leaf, position)) = self.place(slot) else { return false };

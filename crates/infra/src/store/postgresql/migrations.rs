@@ -23,7 +23,7 @@ const STEPS: &[&str] = &[
 
 /// The schema version this binary reads and writes.
 #[allow(clippy::cast_possible_wrap)] // a handful of steps
-pub(super) const NEWEST: i64 = STEPS.len() as i64;
+pub(in crate::store) const NEWEST: i64 = STEPS.len() as i64;
 
 /// The table that says which steps were taken.
 const RECORD: &str = "CREATE TABLE IF NOT EXISTS dce_schema (

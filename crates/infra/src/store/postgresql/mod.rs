@@ -7,7 +7,7 @@ mod values;
 mod tables;
 mod staging;
 mod pipeline;
-mod migrations;
+pub(super) mod migrations;
 mod lease;
 mod committer;
 mod replicas;

@@ -93,7 +93,7 @@ impl Reader {
 }
 
 /// Which store this is: the first half of its events' ids.
-pub(super) fn store_id(connection: &dyn ReadConnection) -> Result<[u8; 8], StoreError> {
+pub(in crate::store) fn store_id(connection: &dyn ReadConnection) -> Result<[u8; 8], StoreError> {
     let id = connection.row("SELECT store_id FROM identity", &[], |row| row.get(0))?;
     id.ok_or(StoreError::NoIdentity)
 }

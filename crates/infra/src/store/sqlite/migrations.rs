@@ -20,7 +20,7 @@ const STEPS: &[&str] = &[
 
 /// The schema version this binary reads and writes.
 #[allow(clippy::cast_possible_wrap)] // a handful of steps
-pub(super) const NEWEST: i64 = STEPS.len() as i64;
+pub(in crate::store) const NEWEST: i64 = STEPS.len() as i64;
 
 /// Reads the schema version after making sure that the file is ours. A file without any content has version 0.
 pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {

@@ -1,7 +1,7 @@
 //! The embedded store: one SQLite file in the data directory, one writer, a few readers.
 
 mod directory;
-mod migrations;
+pub(super) mod migrations;
 mod rows;
 mod committer;
 mod checkpoint;
