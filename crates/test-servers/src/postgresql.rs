@@ -87,7 +87,8 @@ impl Server {
     /// Starts one from what [`Server::back_up`] made, with this restore point as the last of what it has.
     pub fn restored(backup: &Path, restore_point: &str) -> Self {
         let backup = backup.display().to_string();
-        let restored = Self::keep(&Kind { settings: "-c fsync=off", backup, restore_point, ..Kind::default() });
+        let restored =
+            Self::keep(&Kind { settings: "-c fsync=off", backup, restore_point, ..Kind::default() });
         // It answers before it has come so far.
         for _ in 0..1_500 {
             if restored.sql("postgres", "SELECT pg_is_in_recovery()") == Ok("f".to_owned()) {

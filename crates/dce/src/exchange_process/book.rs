@@ -14,7 +14,8 @@ use gateway::EVENT_SOURCE;
 use infra::audit::Anchorer;
 use infra::bus::kafka::{RELAY_CURSOR, Relay};
 use infra::store::{
-    OnDurable, PostgresqlError, Reader, RetentionJob, RetentionStatus, Store, StoreError, StoreHealth, StoreOptions, UnitOfWork, Writer,
+    OnDurable, PostgresqlError, Reader, RetentionJob, RetentionStatus, Store, StoreError, StoreHealth,
+    StoreOptions, UnitOfWork, Writer,
 };
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

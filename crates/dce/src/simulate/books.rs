@@ -142,7 +142,8 @@ impl Books {
         })?;
         let (written_by_subject, given_out) = (by_subject(&written), by_subject(&given_out));
         if given_out != written_by_subject {
-            violations.push("the bus gave out other events than were written, or in another order".to_owned());
+            violations
+                .push("the bus gave out other events than were written, or in another order".to_owned());
         }
         Ok(Digests {
             ledger_digest: report.ledger_digest,

@@ -2,15 +2,16 @@
 
 use crate::binary::{Ran, directory, run};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::Path;
 use test_servers::postgresql::Server;
 
 /// What the command says, on a line of its own.
 fn refusal(ran: &Ran) -> &str {
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""), "{ran:?}");
-    let line = ran.stderr.strip_prefix("dce: ").and_then(|text| text.strip_suffix('\n')).expect("a line of ours");
+    let line =
+        ran.stderr.strip_prefix("dce: ").and_then(|text| text.strip_suffix('\n')).expect("a line of ours");
     assert_eq!(line.lines().count(), 1, "{line}");
     assert!(line.contains("; "), "it names the fix: {line}");
     assert!(!line.contains("secret"), "{line}");
@@ -22,7 +23,14 @@ fn refused_at(url: &str) -> String {
     let directory = directory();
     let url = format!("store.url={url}");
     let settings = ["--set", "store.kind=postgresql", "--set", &url];
-    let quiet = ["--set", "log.level=error", "--set", "http.listen=127.0.0.1:0", "--set", "sip.listen=udp://127.0.0.1:0"];
+    let quiet = [
+        "--set",
+        "log.level=error",
+        "--set",
+        "http.listen=127.0.0.1:0",
+        "--set",
+        "sip.listen=udp://127.0.0.1:0",
+    ];
     let served = run(&directory, &[&["serve"], &settings[..], &quiet].concat());
     let migrated = run(&directory, &[&["migrate"], &settings[..]].concat());
     assert_eq!(refusal(&served), refusal(&migrated));
@@ -61,16 +69,31 @@ fn a_postgresql_that_cannot_be_used_is_one_line() {
     // The tables of the last step are there, its record is not.
     let half = "DELETE FROM dce_schema WHERE version = (SELECT max(version) FROM dce_schema)";
     let cases = [
-        ("host=/nowhere/at/all user=dce password=secret dbname=exchange".to_owned(), "start the server, or correct store.url"),
+        (
+            "host=/nowhere/at/all user=dce password=secret dbname=exchange".to_owned(),
+            "start the server, or correct store.url",
+        ),
         (server.url("no_such_database"), "database \"no_such_database\" does not exist"),
-        (format!("host={folder} user=nobody password=secret dbname=postgres"), "role \"nobody\" does not exist"),
-        (database(&server, "guests", "SELECT 1").replace("user=dce", "user=guest"), "permission denied for schema public"),
-        (database(&server, "theirs", "CREATE TABLE calls (x int)"), "table calls is there, but the exchange did not make it"),
+        (
+            format!("host={folder} user=nobody password=secret dbname=postgres"),
+            "role \"nobody\" does not exist",
+        ),
+        (
+            database(&server, "guests", "SELECT 1").replace("user=dce", "user=guest"),
+            "permission denied for schema public",
+        ),
+        (
+            database(&server, "theirs", "CREATE TABLE calls (x int)"),
+            "table calls is there, but the exchange did not make it",
+        ),
         (database(&server, "replica", read_only), "a replica, or read-only"),
         (spoilt(&server, "ahead", ahead), "but this binary knows only up to"),
-        (spoilt(&server, "other", "UPDATE dce_schema SET checksum = 'x' WHERE version = 2"), "schema step 2 is not the one this binary knows"),
+        (
+            spoilt(&server, "other", "UPDATE dce_schema SET checksum = 'x' WHERE version = 2"),
+            "schema step 2 is not the one this binary knows",
+        ),
         (spoilt(&server, "half", half), "cannot be taken, part of it is there"),
-        (old_version(&server), "version 14.9, but the exchange needs 15 or newer; upgrade the server"),
+        (old_version(&server), ", but the exchange needs 15 or newer; upgrade the server"),
     ];
     for (url, expected) in cases {
         let line = refused_at(&url);
@@ -97,34 +120,42 @@ fn a_url_that_cannot_be_read_is_one_line() {
     }
 }
 
-/// A way to the server that has it say of itself that it is version 14.9: an old server cannot be had here.
+/// A way to the server that has it say of itself that it is of version 14: an old server cannot be had here.
 fn old_version(server: &Server) -> String {
     let number: u64 = sql(server, "postgres", "SHOW server_version_num").parse().expect("a number");
     let text = sql(server, "postgres", "SHOW server_version");
-    // `140009`, as eight bytes; and a text as long as the real one, behind its length in the message.
+    // The number as eight bytes; the text as long as it was, behind its length in the message.
     let version = |text: &str| -> Vec<u8> {
         let length = u32::try_from(text.len()).expect("short").to_be_bytes();
         [&length[..], text.as_bytes()].concat()
     };
-    let padded = format!("{:1$}", "14.9", text.len());
-    let swaps = [(number.to_be_bytes().to_vec(), 140_009_u64.to_be_bytes().to_vec()), (version(&text), version(&padded))];
+    let old = format!("14{}", &text[2..]);
+    let swaps = [
+        (number.to_be_bytes().to_vec(), 140_009_u64.to_be_bytes().to_vec()),
+        (version(&text), version(&old)),
+    ];
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let port = listener.local_addr().expect("bound").port();
     let socket = server.folder().join(".s.PGSQL.5432");
     std::thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
-            carry(client, &socket, &swaps);
+            let (socket, swaps) = (socket.clone(), swaps.clone());
+            std::thread::spawn(move || carry(client, &socket, &swaps));
         }
     });
     format!("host=127.0.0.1 port={port} user=dce dbname=postgres")
 }
 
 /// Carries one connection, with some of what the server says replaced by as many bytes.
-fn carry(mut client: TcpStream, socket: &PathBuf, swaps: &[(Vec<u8>, Vec<u8>)]) {
+fn carry(mut client: TcpStream, socket: &Path, swaps: &[(Vec<u8>, Vec<u8>)]) {
     let mut server = UnixStream::connect(socket).expect("the server is up");
     let (mut from_client, mut to_server) =
         (client.try_clone().expect("open"), server.try_clone().expect("open"));
-    std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+    std::thread::spawn(move || {
+        // However it ends, the server is told.
+        let _ = std::io::copy(&mut from_client, &mut to_server);
+        let _ = to_server.shutdown(Shutdown::Write);
+    });
     let mut buffer = vec![0; 65_536];
     while let Ok(read @ 1..) = server.read(&mut buffer) {
         let mut said = buffer[..read].to_vec();

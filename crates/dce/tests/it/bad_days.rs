@@ -139,7 +139,8 @@ fn on_a_full_disk_nothing_is_promised_and_nothing_is_lost() {
 #[test]
 fn with_too_many_events_for_a_kafka_that_is_away_nothing_new_is_taken() {
     // Nobody listens there.
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
     let kafka = |waiting_max: u32| {
         format!("[bus.kafka]\nbrokers = [\"127.0.0.1:{port}\"]\nwaiting_events_max = {waiting_max}\n")
     };
@@ -155,10 +156,11 @@ fn with_too_many_events_for_a_kafka_that_is_away_nothing_new_is_taken() {
         (status == 503 && answer.contains("waiting_events_max")).then_some(answer)
     });
     assert!(answer.contains("no new calls until it takes some"), "{answer}");
+    let path = format!("/v1/tracking-numbers/{NUMBER}");
+    let number = exchange.get(&path);
+    until("changes are refused", || (exchange.ask("PUT", &path, Some(&number)).0 == 503).then_some(()));
     let refused = caller("caller_is_refused").completes(exchange.udp);
     assert_eq!(refused, "503 Q.850;cause=42;text=\"Exchange is overloaded\"");
-    let number = exchange.get(&format!("/v1/tracking-numbers/{NUMBER}"));
-    assert_eq!(exchange.ask("PUT", &format!("/v1/tracking-numbers/{NUMBER}"), Some(&number)).0, 503);
     assert_eq!(exchange.stop(), Some(0), "{}", exchange.log());
 
     let exchange = exchange.again_with(Setup { more: &wide, ..Setup::default() });

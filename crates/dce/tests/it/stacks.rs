@@ -78,10 +78,14 @@ fn a_seeded_world_comes_to_the_same_on_both_stacks() {
     for digest in DIGESTS {
         assert_ne!(worlds[0][digest], worlds[1][digest], "another seed, another {digest}");
     }
-    let sum = |name: &str| -> i64 { worlds.iter().map(|world| world[name].as_i64().expect("a number")).sum() };
+    let sum =
+        |name: &str| -> i64 { worlds.iter().map(|world| world[name].as_i64().expect("a number")).sum() };
     assert!(sum("crashes") > 0 && sum("converted") > 0 && sum("reserved") > 0, "{worlds:#?}");
 
     let again = stacks.run(&stacks.embedded("7"), &["simulate", "--digest"]);
     assert_eq!((again.code, again.stdout.as_str()), (Some(3), ""));
-    assert!(again.stderr.ends_with("there are books already; name an empty directory or database\n"), "{again:?}");
+    assert!(
+        again.stderr.ends_with("there are books already; name an empty directory or database\n"),
+        "{again:?}"
+    );
 }

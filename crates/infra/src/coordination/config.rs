@@ -80,7 +80,9 @@ impl RedisUrl {
         let info =
             text.into_connection_info().map_err(|_| BadRedisUrl("the scheme, host or database is wrong"))?;
         if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
-            return Err(BadRedisUrl("#insecure protects from nobody, leave it out and set coordination.ca_file"));
+            return Err(BadRedisUrl(
+                "#insecure protects from nobody, leave it out and set coordination.ca_file",
+            ));
         }
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         Ok(Self { text: text.to_owned(), info: info.set_redis_settings(redis) })

@@ -51,7 +51,9 @@ pub enum CoordinationError {
     #[error("coordination.url is not set; write redis://user:password@host:6379/0")]
     NoUrl,
     /// The certificates of authorities cannot be read.
-    #[error("coordination.ca_file {path}: {finding}; name a PEM file with the certificates of those you trust")]
+    #[error(
+        "coordination.ca_file {path}: {finding}; name a PEM file with the certificates of those you trust"
+    )]
     CaFile {
         /// The file.
         path: PathBuf,

@@ -80,7 +80,9 @@ pub enum StoreError {
         known: i64,
     },
     /// A schema step that is not recorded was taken in part.
-    #[error("{path}: schema step {version} cannot be taken, part of it is there ({finding}); restore it from a backup")]
+    #[error(
+        "{path}: schema step {version} cannot be taken, part of it is there ({finding}); restore it from a backup"
+    )]
     SchemaDiffers {
         /// The database.
         path: PathBuf,

@@ -137,7 +137,8 @@ impl RetentionJob {
         let status = Arc::new(Mutex::new(RetentionStatus::default()));
         let stopping = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = channel();
-        let round = Round { place, config, readers, status: Arc::clone(&status), stopping: Arc::clone(&stopping) };
+        let round =
+            Round { place, config, readers, status: Arc::clone(&status), stopping: Arc::clone(&stopping) };
         let thread = std::thread::Builder::new()
             .name("retention".to_owned())
             .spawn(move || round.run(&stopped))
@@ -197,7 +198,12 @@ impl Round {
         match cleared {
             Ok(Cleared { partitions_made, months_detached, events_deleted, kept }) => {
                 if partitions_made + months_detached + events_deleted > 0 {
-                    tracing::info!(partitions_made, months_detached, events_deleted, "retention: done for today");
+                    tracing::info!(
+                        partitions_made,
+                        months_detached,
+                        events_deleted,
+                        "retention: done for today"
+                    );
                 }
                 for what in &kept {
                     tracing::warn!(what, "retention: due to go, but kept");

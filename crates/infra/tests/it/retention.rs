@@ -80,7 +80,10 @@ fn on_sqlite_events_leave_when_they_are_old_and_everybody_has_read_them() {
     store.writer().set_cursor(RELAY, 5).expect("kept");
     store.writer().set_cursor("group rollups", 5).expect("kept");
     assert_eq!(clear_at(&home, month(1970, 3), &[RELAY]), Cleared::default(), "they are young");
-    assert_eq!(clear_at(&home, month(1970, 5), &[RELAY]), Cleared { events_deleted: 2, ..Cleared::default() });
+    assert_eq!(
+        clear_at(&home, month(1970, 5), &[RELAY]),
+        Cleared { events_deleted: 2, ..Cleared::default() }
+    );
     assert_eq!(events(&store), [5], "the last one stays: the next number follows from it");
     drop(store);
     let store = home.open();
@@ -93,11 +96,15 @@ fn on_sqlite_events_leave_when_they_are_old_and_everybody_has_read_them() {
 fn on_sqlite_many_events_leave_beside_a_store_that_is_written() {
     let home = Home::sqlite();
     let store = home.open();
-    let many = |place| UnitOfWork { journal: None, records: (0..1_000).map(|_| event(call_id(place))).collect() };
+    let many =
+        |place| UnitOfWork { journal: None, records: (0..1_000).map(|_| event(call_id(place))).collect() };
     commit(&store, (0..5).map(many));
     let cleared = std::thread::scope(|threads| {
         let clearing = threads.spawn(|| clear_at(&home, month(2026, 1), &[]));
-        commit(&store, (0..50).map(|place| UnitOfWork { journal: None, records: vec![event(call_id(place))] }));
+        commit(
+            &store,
+            (0..50).map(|place| UnitOfWork { journal: None, records: vec![event(call_id(place))] }),
+        );
         clearing.join().expect("no panic")
     });
     assert!((4_999..5_050).contains(&cleared.events_deleted), "{cleared:?}");
@@ -117,7 +124,11 @@ fn on_postgresql_a_month_of_events_leaves_when_everybody_has_read_it() {
     store.writer().set_cursor(RELAY, 5).expect("kept");
     let cleared = clear_at(&home, month(2004, 12), &[RELAY]);
     assert_eq!((cleared.months_detached, cleared.kept, events(&store)), (1, vec![], vec![]));
-    assert_eq!(cook(&home, "SELECT to_regclass('outbox_1970_01') IS NULL"), "t", "copies are dropped at once");
+    assert_eq!(
+        cook(&home, "SELECT to_regclass('outbox_1970_01') IS NULL"),
+        "t",
+        "copies are dropped at once"
+    );
     assert_eq!(cook(&home, "SELECT row_count FROM detached WHERE partition = 'outbox_1970_01'"), "5");
     commit(&store, [abandoned(3, account_id(2))]);
     assert_eq!(events(&store), [6]);
@@ -140,7 +151,10 @@ fn dispute(number: u128, stage: DisputeStage) -> UnitOfWork {
 fn on_postgresql_a_month_leaves_after_five_years_and_not_while_anything_of_it_is_needed() {
     let (home, store) = partitioned();
     let buyer = account_id(2);
-    commit(&store, [open_account(account(1, AccountKind::Seller)), open_account(account(2, AccountKind::Buyer))]);
+    commit(
+        &store,
+        [open_account(account(1, AccountKind::Seller)), open_account(account(2, AccountKind::Buyer))],
+    );
     commit(&store, [deposit(buyer, "wire-1", Micros::units(100))]);
     let calls = || cook(&home, "SELECT count(*) FROM calls");
     let decided_at = Timestamp(8);
@@ -198,7 +212,8 @@ fn the_job_does_it_at_the_start_and_says_so() {
     let directory = Directory::new();
     let store = directory.open();
     commit(&store, three_calls());
-    let job = RetentionJob::start(directory.path().into(), RetentionConfig::default(), Vec::new()).expect("a thread");
+    let job = RetentionJob::start(directory.path().into(), RetentionConfig::default(), Vec::new())
+        .expect("a thread");
     let until = Instant::now() + Duration::from_secs(30);
     while job.status().cleared.events_deleted < 4 {
         assert!(Instant::now() < until, "{:?}", job.status());

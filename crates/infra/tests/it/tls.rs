@@ -31,7 +31,7 @@ fn insecure(url: &str) -> String {
 
 #[test]
 fn postgresql_is_spoken_to_under_tls_as_the_url_asks() {
-    let (ours, others) = (Authority::new(), Authority::new());
+    let (ours, others) = (Authority::new("ours"), Authority::new("somebody else's"));
     let server = Server::start_with_tls(&ours.certify("localhost"));
     let url = |host: &str, mode: &str, roots: Option<&Path>| {
         let roots = roots.map(|path| format!("&sslrootcert={}", path.display())).unwrap_or_default();
@@ -96,7 +96,7 @@ fn away(status: CoordinationStatus) -> String {
 
 #[tokio::test]
 async fn redis_is_spoken_to_under_tls() {
-    let (ours, others) = (Authority::new(), Authority::new());
+    let (ours, others) = (Authority::new("ours"), Authority::new("somebody else's"));
     let server = RedisServer::start_with_tls(&ours.certify("localhost"));
     let address = |scheme: &str, host: &str| format!("{scheme}://{host}:{}", server.port());
     assert_eq!(status(&address("rediss", "localhost"), Some(&ours.file())).await, CoordinationStatus::Up);

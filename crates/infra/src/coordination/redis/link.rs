@@ -10,7 +10,8 @@ use crate::coordination::api_keys::ApiKeys;
 use crate::coordination::config::RedisUrl;
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, FromRedisValue, PushInfo, PushKind, RedisError, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, PushInfo, PushKind, RedisError, TlsCertificates,
+    Value,
 };
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -130,7 +131,9 @@ impl Drop for Link {
 /// The driver's client. A file of certificates is read now.
 fn client(url: &RedisUrl, ca_file: Option<&Path>) -> Result<Client, CoordinationError> {
     let refused = |error: RedisError| CoordinationError::Refuses { finding: error.to_string() };
-    let Some(path) = ca_file.filter(|_| url.is_tls()) else { return Client::open(url.info()).map_err(refused) };
+    let Some(path) = ca_file.filter(|_| url.is_tls()) else {
+        return Client::open(url.info()).map_err(refused);
+    };
     let bad = |finding: String| CoordinationError::CaFile { path: path.to_owned(), finding };
     let root_cert = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
     let certificates = TlsCertificates { client_tls: None, root_cert: Some(root_cert) };
@@ -261,8 +264,10 @@ async fn keep(link: Weak<Shared>, tried: oneshot::Sender<()>) {
                     Ok(Err(error)) if error.to_string().contains("unknown command") => {
                         format!("it is older than Redis 7: {error}")
                     }
-                    Ok(Err(error)) => error.to_string(),
-                    _ if shared.is_tls => "it does not answer to TLS: write redis:// if it speaks none".to_owned(),
+                    Ok(Err(error)) if !error.is_timeout() => error.to_string(),
+                    _ if shared.is_tls => {
+                        "it does not answer to TLS: write redis:// if it speaks none".to_owned()
+                    }
                     _ => "it does not answer".to_owned(),
                 };
                 let is_new = shared.trouble_is_new(&finding);

@@ -13,7 +13,9 @@ pub enum PostgresqlError {
         finding: String,
     },
     /// The certificates of authorities cannot be read.
-    #[error("PostgreSQL URL: sslrootcert {path}: {finding}; name a PEM file with the certificates of those you trust")]
+    #[error(
+        "PostgreSQL URL: sslrootcert {path}: {finding}; name a PEM file with the certificates of those you trust"
+    )]
     RootCertificates {
         /// The file.
         path: PathBuf,

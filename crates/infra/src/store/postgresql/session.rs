@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
-use tokio_postgres::types::ToSql;
 use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Row, Socket, Statement};
 
 /// Statements kept ready on one connection; past this they are all let go of.

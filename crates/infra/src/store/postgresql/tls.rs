@@ -17,9 +17,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName, UnixTime};
@@ -76,11 +74,7 @@ impl TlsSettings {
     }
 
     /// Takes one `key=value`, if it is one of these; whether it is.
-    fn take(
-        &mut self,
-        option: &str,
-        read: impl Fn(&str) -> Option<String>,
-    ) -> Result<bool, PostgresqlError> {
+    fn take(&mut self, option: &str, read: impl Fn(&str) -> Option<String>) -> Result<bool, PostgresqlError> {
         let Some((key, value)) = option.split_once('=') else { return Ok(false) };
         let bad = |finding: &str| PostgresqlError::BadUrl { finding: format!("{key} {finding}") };
         match key.trim() {
@@ -273,9 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Hands
     type Future = Pin<Box<dyn Future<Output = io::Result<Secured<S>>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        Box::pin(async move {
-            TlsConnector::from(self.config).connect(self.name, stream).await.map(Secured)
-        })
+        Box::pin(async move { TlsConnector::from(self.config).connect(self.name, stream).await.map(Secured) })
     }
 }
 
@@ -337,13 +329,19 @@ mod tests {
                 Mode::VerifyAuthority,
                 Some("/etc/dce ca.pem"),
             ),
-            ("host=db user=dce sslmode=verify-full sslrootcert=system", "host=db user=dce", Mode::VerifyFull, None),
+            (
+                "host=db user=dce sslmode=verify-full sslrootcert=system",
+                "host=db user=dce",
+                Mode::VerifyFull,
+                None,
+            ),
         ];
         for (text, rest, mode, root_certificates) in table {
             let settings = TlsSettings { mode, root_certificates: root_certificates.map(PathBuf::from) };
             assert_eq!(TlsSettings::taken_from(text).expect(text), (rest.to_owned(), settings), "{text}");
         }
-        let error = TlsSettings::taken_from("postgresql://dce:secret@db/x?sslmode=always").expect_err("no mode");
+        let error =
+            TlsSettings::taken_from("postgresql://dce:secret@db/x?sslmode=always").expect_err("no mode");
         assert!(error.to_string().contains("sslmode is none of disable"), "{error}");
     }
 }

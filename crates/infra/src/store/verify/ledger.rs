@@ -34,7 +34,8 @@ pub(super) fn verify(
 ) -> Result<Replayed, StoreError> {
     let (names, stored, mut balances) = ledger_accounts(connection, dialect)?;
     let limits = "SELECT after_transfer, account, credit_limit_micros FROM credit_limits ORDER BY seq";
-    let transfers = "SELECT seq, reason, from_ledger, to_ledger, amount_micros, at FROM transfers ORDER BY seq";
+    let transfers =
+        "SELECT seq, reason, from_ledger, to_ledger, amount_micros, at FROM transfers ORDER BY seq";
     connection.stream(limits, &mut |limit_rows| {
         let mut limits = Limits::default();
         connection.each(transfers, |row| {
