@@ -51,11 +51,6 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 }
 
 impl SettingFlags {
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.config.is_none() && self.data.is_none() && self.set.is_empty()
-    }
-
     /// As `(flag, key, value)`; the generic `--set` first, so that a flag of its own wins.
     pub(crate) fn flags(&self) -> Vec<(String, String, String)> {
         let set = self.set.iter().map(|(key, value)| (format!("--set {key}"), key.clone(), value.clone()));

@@ -71,8 +71,8 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
         Command::Simulate { settings, digest: true, first_seed, calls, format, .. } => {
             simulate::run_in_books(&load(settings)?.config, *first_seed, *calls, *format).map_err(one)
         }
-        Command::Simulate { settings, .. } if !settings.is_empty() => {
-            let finding = "--config, --data and --set count only with --digest; add it, or leave them out";
+        Command::Simulate { settings, .. } if !settings.flags().is_empty() => {
+            let finding = "--data and --set count only with --digest; add it, or leave them out";
             Err(vec![Failure::usage(finding)])
         }
         Command::Simulate { seeds, first_seed, calls, trace, format, .. } => {

@@ -49,7 +49,7 @@ fn settings_are_offered_only_where_they_count() {
     }
     assert_eq!(run(&directory(), &["demo", "--set", "log.level=debug"]).code, Some(2));
     let idle = run(&directory(), &["simulate", "--seeds", "1", "--data", "books"]);
-    let expected = "dce: --config, --data and --set count only with --digest; add it, or leave them out\n";
+    let expected = "dce: --data and --set count only with --digest; add it, or leave them out\n";
     assert_eq!((idle.code, idle.stderr.as_str()), (Some(2), expected));
 }
 
