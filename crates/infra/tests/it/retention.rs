@@ -189,7 +189,7 @@ fn on_postgresql_a_month_that_is_looked_at_is_left_for_another_time() {
     let (home, store) = partitioned();
     commit(&store, three_calls());
     commit(&store, [abandoned(3, account_id(2))]);
-    let readers = [String::new(); 0];
+    let readers: [String; 0] = [];
     let locked = "SET statement_timeout = '3s'; BEGIN; LOCK TABLE journal IN ACCESS SHARE MODE; SELECT pg_sleep(2.5); COMMIT";
     std::thread::scope(|threads| {
         threads.spawn(|| cook(&home, locked));

@@ -43,7 +43,7 @@ pub(in crate::store) fn clear(
     let cursors = session.rows(DEADLINE, "SELECT name, seq FROM cursors", &[])?;
     let cursors = cursors.iter().map(|row| (row.get(0), row.get(1))).collect();
     let readers = Readers::of(cursors, expected_readers);
-    for Month { what, month, begins } in months(&session, cutoffs)? {
+    for Month { what, name, begins } in months(&session, cutoffs)? {
         if stopping.load(Ordering::Relaxed) {
             break;
         }
@@ -51,13 +51,13 @@ pub(in crate::store) fn clear(
         let values: [Value; 3] = [what.clone().into(), begins.into(), readers.read_up_to.into()];
         let tables: i64 = session.rows(MONTH_DEADLINE, sql, &values)?[0].get(0);
         if tables > 0 {
-            tracing::info!(what, %month, tables, "retention: a month was detached");
+            tracing::info!(what, month = name, tables, "retention: a month was detached");
             cleared.months_detached += 1;
         } else {
             let reader = readers.last.as_deref().unwrap_or_default();
             cleared.kept.push(match what.as_str() {
-                "outbox" => format!("events of {month} that '{reader}' has not read"),
-                _ => format!("{month}, of which calls are open, await revenue or are disputed"),
+                "outbox" => format!("events of {name} that '{reader}' has not read"),
+                _ => format!("{name}, of which calls are open, await revenue or are disputed"),
             });
         }
     }
@@ -68,7 +68,7 @@ pub(in crate::store) fn clear(
 struct Month {
     what: String,
     /// Such as `2026-07`.
-    month: String,
+    name: String,
     /// Its first day.
     begins: String,
 }
@@ -82,5 +82,5 @@ fn months(session: &Session, cutoffs: Cutoffs) -> Result<Vec<Month>, StoreError>
     let day = |date: Date| Value::from(date.to_string());
     let values = [day(cutoffs.journal), day(cutoffs.outbox), day(cutoffs.records)];
     let rows = session.rows(DEADLINE, sql, &values)?;
-    Ok(rows.iter().map(|row| Month { what: row.get(0), month: row.get(1), begins: row.get(2) }).collect())
+    Ok(rows.iter().map(|row| Month { what: row.get(0), name: row.get(1), begins: row.get(2) }).collect())
 }

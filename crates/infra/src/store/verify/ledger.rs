@@ -48,7 +48,9 @@ pub(super) fn verify(
         })
     })?;
     compare_balances(&stored, &balances, report);
-    stored.iter().for_each(|(ledger, balance)| digest.balance(*ledger, *balance));
+    for (ledger, balance) in &stored {
+        digest.balance(*ledger, *balance);
+    }
     let held = balances.iter().filter_map(|(ledger, balance)| match ledger {
         LedgerAccount::Held(buyer) => Some((*buyer, *balance)),
         _ => None,
