@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::process::Command;
 
 /// Which packages' tests start a Kafka.
-const NEEDED_BY: [&str; 1] = ["infra"];
+const NEEDED_BY: [&str; 2] = ["dce", "infra"];
 
 /// Where the tests look, below the target directory.
 const JARS: &str = "test-servers/kafka";

@@ -17,11 +17,11 @@ pub(crate) struct Prerequisite {
 /// Everything the tests need today. A database or broker joins as a row here and a start and stop in `test.rs`.
 pub(crate) const PREREQUISITES: [Prerequisite; 7] = [
     Prerequisite { program: "sipp", debian_package: "sip-tester", needed_by: &["dce", "telephony"] },
-    Prerequisite { program: "java", debian_package: "default-jre-headless", needed_by: &["infra"] },
-    Prerequisite { program: "mvn", debian_package: "maven", needed_by: &["infra"] },
+    Prerequisite { program: "java", debian_package: "default-jre-headless", needed_by: &["dce", "infra"] },
+    Prerequisite { program: "mvn", debian_package: "maven", needed_by: &["dce", "infra"] },
     // The server's own programs are not on the PATH; this one comes with them.
-    Prerequisite { program: "pg_ctlcluster", debian_package: "postgresql", needed_by: &["infra"] },
-    Prerequisite { program: "redis-server", debian_package: "redis-server", needed_by: &["infra"] },
+    Prerequisite { program: "pg_ctlcluster", debian_package: "postgresql", needed_by: &["dce", "infra"] },
+    Prerequisite { program: "redis-server", debian_package: "redis-server", needed_by: &["dce", "infra"] },
     // Another clock for the exchange.
     Prerequisite { program: "faketime", debian_package: "faketime", needed_by: &["xtask"] },
     // librdkafka is built with it.
@@ -120,7 +120,7 @@ mod tests {
     fn only_what_the_chosen_packages_need_is_provided() {
         for (packages, expected) in [
             (&[][..], vec!["sipp", "java", "mvn", "pg_ctlcluster", "redis-server", "faketime", "make"]),
-            (&["dce"][..], vec!["sipp"]),
+            (&["dce"][..], vec!["sipp", "java", "mvn", "pg_ctlcluster", "redis-server"]),
             (&["exchange", "infra"][..], vec!["java", "mvn", "pg_ctlcluster", "redis-server", "make"]),
         ] {
             let packages: Vec<String> = packages.iter().map(|it| (*it).to_owned()).collect();

@@ -169,8 +169,16 @@ pub(crate) enum Command {
     /// The engine and the signalling are the real ones; the network loses, doubles and reorders packets, and the process
     /// crashes after any write. Every world must keep the promises about money, caps and calls. A seed that does not is
     /// printed with the command that replays it, and fails the command.
-    #[command(after_help = "Example:\n  dce simulate --seeds 10000")]
+    #[command(after_help = "Examples:\n  dce simulate --seeds 10000\n  \
+                            dce simulate --digest --first-seed 7 --calls 200 --data empty-directory --format json")]
     Simulate {
+        /// With --digest: the stack to play on
+        #[command(flatten)]
+        settings: SettingFlags,
+        /// Play the first seed's world alone, on the store (which must be empty), the coordination and the bus of the configuration, and
+        /// print hashes of what it came to: the same on any stack
+        #[arg(long)]
+        digest: bool,
         /// How many worlds
         #[arg(long, default_value_t = 1_000, value_parser = value_parser!(u64).range(1..=100_000_000))]
         seeds: u64,

@@ -68,7 +68,14 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
         }
         Command::Config(command) => config_command::run(command),
         Command::Demo(arguments) => demo::run(arguments).map_err(one),
-        Command::Simulate { seeds, first_seed, calls, trace, format } => {
+        Command::Simulate { settings, digest: true, first_seed, calls, format, .. } => {
+            simulate::run_in_books(&load(settings)?.config, *first_seed, *calls, *format).map_err(one)
+        }
+        Command::Simulate { settings, .. } if !settings.flags().is_empty() => {
+            let finding = "--data and --set count only with --digest; add it, or leave them out";
+            Err(vec![Failure::usage(finding)])
+        }
+        Command::Simulate { seeds, first_seed, calls, trace, format, .. } => {
             simulate::run(*first_seed, *seeds, *calls, *trace, *format).map_err(one)
         }
         Command::Bench(command) => bench::run(command).map_err(one),

@@ -49,5 +49,6 @@ fn json(report: &VerifyReport) -> serde_json::Value {
         "calls": report.calls,
         "transfers": report.transfers,
         "journal_entries": report.journal_entries,
+        "ledger_digest": report.ledger_digest,
     })
 }

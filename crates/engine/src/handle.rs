@@ -13,6 +13,7 @@ use exchange::time::Timestamp;
 use infra::store::{ApiKey, StoreHealth};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use uuid::Uuid;
 
@@ -76,7 +77,7 @@ impl From<CommandRefused> for CommandError {
 pub struct EngineStatus {
     /// Messages waiting for the owner.
     pub waiting: usize,
-    /// Whether new calls and commands are taken: not too much is waiting, and it is not stopping.
+    /// Whether new calls and commands are taken: not too much is waiting, here or to be passed on, and it is not stopping.
     pub has_room: bool,
     /// Calls that have not ended.
     pub live_calls: usize,
@@ -183,6 +184,13 @@ impl Engine {
                 // Without a session the next one is told, or the call is given up.
                 let _ = link.call(call, Input::ShutDown);
             }
+        }
+    }
+
+    /// Whether as many events wait to be passed on as may: no new calls and commands are taken then. Said where the book is.
+    pub fn set_outbox_full(&self, is_full: bool) {
+        if let Seat::Here(inbox) = self.seat() {
+            inbox.gauges.outbox_is_full.store(is_full, Ordering::Relaxed);
         }
     }
 

@@ -65,6 +65,8 @@ pub(crate) struct Gauges {
     pub(crate) pings: AtomicUsize,
     pub(crate) bid_profiles: AtomicUsize,
     pub(crate) stopping: AtomicBool,
+    /// As many events wait to be passed on as may.
+    pub(crate) outbox_is_full: AtomicBool,
 }
 
 impl Inbox {
@@ -151,10 +153,11 @@ impl Inbox {
         }
     }
 
-    /// Whether new calls and commands are taken: not too much is waiting, and it is not stopping.
+    /// Whether new calls and commands are taken: not too much is waiting, here or to be passed on, and it is not stopping.
     fn has_room(&self) -> bool {
         self.gauges.waiting.load(Ordering::Relaxed) < self.gauges.waiting_max
             && !self.gauges.stopping.load(Ordering::Relaxed)
+            && !self.gauges.outbox_is_full.load(Ordering::Relaxed)
     }
 
     pub(crate) fn send(&self, message: Message) -> Result<(), ()> {

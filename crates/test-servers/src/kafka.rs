@@ -1,7 +1,7 @@
 //! An Apache Kafka of our own: one node, private ports, a directory that goes with it.
 
+use crate::free_port;
 use crate::keeper::{Keeper, Program};
-use std::net::TcpListener;
 use std::path::PathBuf;
 
 const PROGRAM: Program = Program {
@@ -71,8 +71,4 @@ fn jars() -> PathBuf {
     let program = std::env::current_exe().expect("a running program has a file");
     let jars = program.ancestors().map(|folder| folder.join("test-servers/kafka")).find(|jars| jars.is_dir());
     jars.expect("no Kafka beside the built programs; run `cargo xtask test`, which brings it")
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

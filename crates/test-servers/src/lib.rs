@@ -7,3 +7,16 @@ pub mod postgresql;
 pub mod redis;
 pub mod kafka;
 pub mod network;
+
+/// What a server shows of itself under TLS.
+pub struct Certificate {
+    /// Its certificate, and those between it and its authority, as PEM.
+    pub chain_pem: String,
+    /// Its private key, as PEM.
+    pub key_pem: String,
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0");
+    listener.and_then(|listener| listener.local_addr()).expect("a free port").port()
+}

@@ -1,6 +1,7 @@
 //! A PostgreSQL server of our own: its files in a temporary folder, reached over a socket there, gone when the test program is.
 
 use crate::keeper::{Keeper, Program};
+use crate::{Certificate, free_port};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -21,8 +22,9 @@ const PROGRAM: Program = Program {
             "$bin/pg_basebackup" -h "$primary" -U dce -D "$folder/data" -R -X stream -c fast --no-sync
         else
             "$bin/initdb" -D "$folder/data" -U dce -A trust -E UTF8 --locale=C --no-sync
-        fi"#,
-    run: r#""$bin/postgres" -D "$folder/data" -k "$folder" -c listen_addresses= $settings"#,
+        fi && umask 077 && printf '%s' "$certificate" > "$folder/server.crt" && printf '%s' "$key" > "$folder/server.key""#,
+    run: r#""$bin/postgres" -D "$folder/data" -k "$folder" -c listen_addresses= $settings \
+        ${certificate:+-c ssl=on -c ssl_cert_file="$folder/server.crt" -c ssl_key_file="$folder/server.key"}"#,
     ready: r#""$bin/pg_isready" -q -h "$folder" -U dce"#,
     more: r#"case $command in
         promote) "$bin/pg_ctl" -D "$folder/data" promote -w ;;
@@ -39,24 +41,54 @@ const PROGRAM: Program = Program {
 /// A running server.
 pub struct Server {
     programs: PathBuf,
+    port: u16,
     keeper: Keeper,
 }
+
+/// What is different from an ordinary server.
+#[derive(Default)]
+struct Kind<'a> {
+    settings: &'a str,
+    /// The folder of the one it follows.
+    primary: String,
+    /// What it is restored from, and up to where.
+    backup: String,
+    restore_point: &'a str,
+    /// It listens on loopback as well.
+    port: Option<u16>,
+    certificate: Option<&'a Certificate>,
+}
+
+/// The port in the name of its socket where it has no other.
+const USUAL_PORT: u16 = 5432;
 
 impl Server {
     /// Starts one, with these settings beside its defaults (`-c name=value`).
     pub fn start(settings: &str) -> Self {
-        Self::keep(settings, "", "", "")
+        Self::keep(&Kind { settings, ..Kind::default() })
     }
 
     /// Starts a streaming replica of this one.
     #[must_use]
     pub fn replica(&self, settings: &str) -> Self {
-        Self::keep(settings, &self.folder().display().to_string(), "", "")
+        Self::keep(&Kind { settings, primary: self.folder().display().to_string(), ..Kind::default() })
+    }
+
+    /// Starts one that listens on a port of loopback as well.
+    pub fn start_on_loopback() -> Self {
+        Self::keep(&Kind { port: Some(free_port()), ..Kind::default() })
+    }
+
+    /// Starts one that speaks TLS on a port of loopback.
+    pub fn start_with_tls(certificate: &Certificate) -> Self {
+        Self::keep(&Kind { port: Some(free_port()), certificate: Some(certificate), ..Kind::default() })
     }
 
     /// Starts one from what [`Server::back_up`] made, with this restore point as the last of what it has.
     pub fn restored(backup: &Path, restore_point: &str) -> Self {
-        let restored = Self::keep("-c fsync=off", "", &backup.display().to_string(), restore_point);
+        let backup = backup.display().to_string();
+        let restored =
+            Self::keep(&Kind { settings: "-c fsync=off", backup, restore_point, ..Kind::default() });
         // It answers before it has come so far.
         for _ in 0..1_500 {
             if restored.sql("postgres", "SELECT pg_is_in_recovery()") == Ok("f".to_owned()) {
@@ -67,17 +99,29 @@ impl Server {
         panic!("the server does not come to the restore point {restore_point}");
     }
 
-    fn keep(settings: &str, primary: &str, backup: &str, restore_point: &str) -> Self {
+    fn keep(kind: &Kind) -> Self {
         let programs = programs().expect(MISSING);
+        let port = kind.port.unwrap_or(USUAL_PORT);
+        let listens = if kind.port.is_some() { " -c listen_addresses=127.0.0.1" } else { "" };
+        let pem = |part: fn(&Certificate) -> &String| kind.certificate.map(part).cloned().unwrap_or_default();
         let variables = [
             ("bin", programs.display().to_string()),
-            ("settings", settings.to_owned()),
-            ("primary", primary.to_owned()),
-            ("backup", backup.to_owned()),
-            ("restore_point", restore_point.to_owned()),
+            ("settings", format!("{}{listens}", kind.settings)),
+            ("primary", kind.primary.clone()),
+            ("backup", kind.backup.clone()),
+            ("restore_point", kind.restore_point.to_owned()),
+            ("certificate", pem(|certificate| &certificate.chain_pem)),
+            ("key", pem(|certificate| &certificate.key_pem)),
+            // What all of its programs go by.
+            ("PGPORT", port.to_string()),
         ];
         let keeper = Keeper::start(&Program { variables: &variables, ..PROGRAM });
-        Self { programs, keeper }
+        Self { programs, port, keeper }
+    }
+
+    /// The port in the name of its socket, and on loopback if it listens there.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// `kill`, `stop`, `start`, `pause`, `resume` or `promote`; returns when it is done.
@@ -94,7 +138,7 @@ impl Server {
     /// Runs one of its programs on a database, such as `pg_dump`.
     pub fn run(&self, program: &str, arguments: &[&str]) {
         let mut command = Command::new(self.programs.join(program));
-        command.args(arguments).args(["-U", "dce", "-h"]).arg(self.folder());
+        command.args(arguments).args(["-p", &self.port.to_string(), "-U", "dce", "-h"]).arg(self.folder());
         let output = command.output().expect("it is installed with the server");
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     }
@@ -106,7 +150,7 @@ impl Server {
 
     /// How to reach a database of it.
     pub fn url(&self, database: &str) -> String {
-        format!("host={} user=dce dbname={database}", self.folder().display())
+        format!("host={} port={} user=dce dbname={database}", self.folder().display(), self.port)
     }
 
     /// Runs statements on a database and gives what they print.
@@ -119,6 +163,8 @@ impl Server {
                 "-t",
                 "-v",
                 "ON_ERROR_STOP=1",
+                "-p",
+                &self.port.to_string(),
                 "-U",
                 "dce",
                 "-d",

@@ -29,9 +29,11 @@ pub(crate) struct Loaded {
 pub(crate) fn load(sources: &Sources) -> Result<Loaded, Vec<Failure>> {
     let defaults = serde_json::to_value(Config::default()).expect("the configuration is plain data");
     let (mut settings, mut misfits) = gather(sources, &defaults).map_err(|failure| vec![failure])?;
+    let mut unread = Vec::new();
     settings.retain(|setting| match reads(setting, &defaults) {
         Ok(()) => true,
         Err(problem) => {
+            unread.push(setting.key.clone());
             misfits.push(Misfit { source: setting.source.clone(), problem });
             false
         }
@@ -47,7 +49,10 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, Vec<Failure>> {
         .iter()
         .map(|misfit| Failure::usage(format!("{}: {}", misfit.source, misfit.problem)))
         .collect();
-    failures.extend(config.faults().iter().map(|fault| {
+    // Of what could not be read the default says nothing.
+    let faults = config.faults();
+    let faults = faults.iter().filter(|fault| unread.iter().all(|key| *key != fault.key));
+    failures.extend(faults.map(|fault| {
         let place = settings.iter().rfind(|setting| setting.key == fault.key);
         let place = place.map_or_else(|| "default".to_owned(), |setting| setting.source.to_string());
         Failure::usage(format!("{place}: {} {}", fault.key, fault.problem))

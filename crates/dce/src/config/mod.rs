@@ -16,7 +16,7 @@ use exchange::compliance::area_code::AreaCodes;
 use exchange::policy::Policy;
 use infra::bus::kafka::KafkaConfig;
 use infra::coordination::{CoordinationConfig, CoordinationKind};
-use infra::store::{Place, PostgresqlUrl};
+use infra::store::{Place, PostgresqlUrl, RetentionConfig};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -54,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) bus: BusConfig,
     /// The audit log.
     pub(crate) audit: AuditConfig,
+    /// How long what is kept.
+    pub(crate) retention: RetentionConfig,
     /// What `serve` writes about itself.
     pub(crate) log: LogConfig,
     /// How `serve` ends.
@@ -306,7 +308,7 @@ impl Config {
 
     /// Numbers that are too small or too large.
     fn out_of_range(&self) -> Vec<Fault> {
-        let Self { data, coordination, http, policy, engine, bus, shutdown, .. } = self;
+        let Self { data, coordination, http, policy, engine, bus, retention, shutdown, .. } = self;
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let ranges = [
             // The empty tables alone need 256 pages.
@@ -335,6 +337,11 @@ impl Config {
             ("bus.kafka.partitions", bus.kafka.partitions.into(), 1, 10_000),
             ("bus.kafka.replicas", bus.kafka.replicas.into(), 0, 100),
             ("bus.kafka.retention_hours", bus.kafka.retention_hours.into(), 1, 1_000_000),
+            ("bus.kafka.waiting_events_max", bus.kafka.waiting_events_max, 1, 1_000_000_000_000),
+            // A call can be disputed for a week, and its revenue be awaited for a month.
+            ("retention.records_months", retention.records_months.into(), 3, 1_200),
+            ("retention.journal_days", retention.journal_days.into(), 1, 36_500),
+            ("retention.outbox_days", retention.outbox_days.into(), 1, 36_500),
             ("audit.anchor_every_s", self.audit.anchor_every_s, 1, 86_400),
             ("shutdown.drain_timeout_s", shutdown.drain_timeout_s, 0, 86_400),
         ];
@@ -365,6 +372,10 @@ fn coordination_faults(config: &CoordinationConfig) -> Vec<Fault> {
             fault("coordination.kind", problem.to_owned());
         }
         _ => {}
+    }
+    if config.ca_file.is_some() && config.url.as_ref().is_some_and(|url| !url.is_tls()) {
+        let problem = "is set, but coordination.url asks for no TLS; write rediss://, or leave the file out";
+        fault("coordination.ca_file", problem.to_owned());
     }
     let prefix = &config.key_prefix;
     let is_legal = |letter: char| letter.is_ascii_alphanumeric() || "._-:".contains(letter);

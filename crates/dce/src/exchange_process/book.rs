@@ -12,11 +12,12 @@ use exchange::effect::Action;
 use exchange::id::CallId;
 use gateway::EVENT_SOURCE;
 use infra::audit::Anchorer;
-use infra::bus::kafka::Relay;
+use infra::bus::kafka::{RELAY_CURSOR, Relay};
 use infra::store::image::BidImage;
 use infra::store::imager::Imager;
 use infra::store::{
-    OnDurable, PostgresqlError, Reader, Store, StoreError, StoreHealth, StoreOptions, UnitOfWork, Writer,
+    OnDurable, PostgresqlError, Reader, RetentionJob, RetentionStatus, Store, StoreError, StoreHealth,
+    StoreOptions, UnitOfWork, Writer,
 };
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,7 @@ pub(super) struct BookHere {
     anchorer: Anchorer,
     relay: Option<Arc<Relay>>,
     imager: Imager,
+    retention: RetentionJob,
 }
 
 impl Slot {
@@ -60,6 +62,11 @@ impl Slot {
     /// What copies events to Kafka, if that is done here.
     pub(super) fn relay(&self) -> Option<Arc<Relay>> {
         self.book().as_ref()?.relay.clone()
+    }
+
+    /// How it goes with clearing what is old, if that is done here.
+    pub(super) fn retention(&self) -> Option<RetentionStatus> {
+        Some(self.book().as_ref()?.retention.status())
     }
 
     /// What writes to the store, if that is done here.
@@ -108,12 +115,13 @@ impl BookHere {
     async fn start_jobs(config: &Config, store: Store, engine_thread: EngineThread) -> Result<Self, Failure> {
         let started = start_audit(config, store).await;
         let started = started.and_then(|(store, anchorer)| {
-            let imager = Imager::start(bid_image(config), store.reader())?;
-            Ok((start_relay(config, &store)?, imager, store, anchorer))
+            let (imager, relay) =
+                (Imager::start(bid_image(config), store.reader())?, start_relay(config, &store)?);
+            Ok((relay, imager, start_retention(config)?, store, anchorer))
         });
         match started {
-            Ok((relay, imager, store, anchorer)) => {
-                Ok(Self { store, engine_thread, anchorer, relay, imager })
+            Ok((relay, imager, retention, store, anchorer)) => {
+                Ok(Self { store, engine_thread, anchorer, relay, imager, retention })
             }
             Err(failure) => {
                 stop_engine(engine_thread).await;
@@ -129,7 +137,7 @@ impl BookHere {
     /// Ends calls in good order and returns when everything is on disk; or says that the disk refuses it. Another node may have the
     /// book from then on.
     pub(super) async fn stop(self) -> Result<(), Failure> {
-        let Self { store, engine_thread, anchorer, relay, imager } = self;
+        let Self { store, engine_thread, anchorer, relay, imager, retention } = self;
         stop_engine(engine_thread).await;
         let stopped = tokio::task::spawn_blocking(move || {
             drop(imager);
@@ -137,6 +145,7 @@ impl BookHere {
             stop_audit(&writer, anchorer);
             // What it has not sent by now is sent after the next start.
             drop(relay);
+            drop(retention);
             let health = writer.health();
             drop(store);
             health
@@ -223,6 +232,13 @@ fn start_relay(config: &Config, store: &Store) -> Result<Option<Arc<Relay>>, Fai
     }
     let relay = Relay::start(kafka, EVENT_SOURCE, store.reader(), store.writer())?;
     Ok(Some(Arc::new(relay)))
+}
+
+/// Starts clearing what is old. Events for Kafka stay until it has them.
+fn start_retention(config: &Config) -> Result<RetentionJob, Failure> {
+    let has_kafka = !config.bus.kafka.brokers.is_empty();
+    let readers = has_kafka.then(|| RELAY_CURSOR.to_owned()).into_iter().collect();
+    Ok(RetentionJob::start(config.place(), config.retention.clone(), readers)?)
 }
 
 /// Notes the start in the audit log, and begins to anchor it.

@@ -72,6 +72,8 @@ impl ExchangeProcess {
                     exchange.reader.clone(),
                     exchange.book.clone(),
                     coordination,
+                    exchange.engine.clone(),
+                    config.bus.kafka.waiting_events_max,
                 )));
                 Ok(exchange)
             }
@@ -135,7 +137,7 @@ impl ExchangeProcess {
             probes.push(("sip", probes::sip(&self.draining)));
         }
         if !config.bus.kafka.brokers.is_empty() {
-            probes.push(("kafka", probes::kafka(&self.book)));
+            probes.push(("kafka", probes::kafka(&self.book, config.bus.kafka.waiting_events_max)));
         }
         if coordination.status() != CoordinationStatus::InMemory {
             probes.push(("redis", probes::redis(coordination)));

@@ -2,9 +2,10 @@
 
 use super::book::Slot;
 use crate::sip_metrics;
+use engine::Engine;
 use gateway::Probe;
 use infra::coordination::{Coordination, CoordinationStatus, WhenLost};
-use infra::store::Reader;
+use infra::store::{Reader, RetentionStatus};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,16 +30,20 @@ pub(super) fn sip(draining: &Arc<AtomicBool>) -> Probe {
     })
 }
 
-/// Kafka. Calls can be taken without it: events wait in the outbox.
-pub(super) fn kafka(slot: &Slot) -> Probe {
+/// Kafka. Calls can be taken without it: events wait in the outbox, up to so many.
+pub(super) fn kafka(slot: &Slot, waiting_max: u64) -> Probe {
     let slot = slot.clone();
     Arc::new(move || {
         let Some(relay) = slot.relay() else { return Ok("the node with the book copies events".to_owned()) };
         let status = relay.status();
-        Ok(match status.failing {
-            None => format!("up, {} events waiting", status.waiting),
-            Some(_) => format!("away, {} events waiting; the log has the reason", status.waiting),
-        })
+        match status.failing {
+            _ if status.waiting > waiting_max => Err(format!(
+                "{} events waiting, more than bus.kafka.waiting_events_max: no new calls until it takes some",
+                status.waiting
+            )),
+            None => Ok(format!("up, {} events waiting", status.waiting)),
+            Some(_) => Ok(format!("away, {} events waiting; the log has the reason", status.waiting)),
+        }
     })
 }
 
@@ -56,13 +61,15 @@ pub(super) fn redis(coordination: &Coordination) -> Probe {
     })
 }
 
-/// Shows metrics, for as long as it is polled.
+/// Shows metrics, and tells the engine when too many events wait for Kafka; for as long as it is polled.
 pub(super) async fn keep_up(
     metrics: PrometheusHandle,
     sip: Option<watch::Receiver<ServerStatus>>,
     reader: Reader,
     slot: Slot,
     coordination: Coordination,
+    engine: Engine,
+    waiting_events_max: u64,
 ) {
     let mut ticks = tokio::time::interval(METRICS_UPKEEP);
     loop {
@@ -80,6 +87,14 @@ pub(super) async fn keep_up(
             metrics::counter!("dce_kafka_events_sent_total").absolute(status.count);
             metrics::gauge!("dce_kafka_events_waiting").set(status.waiting as f64);
             metrics::gauge!("dce_kafka_up").set(f64::from(u8::from(status.failing.is_none())));
+            engine.set_outbox_full(status.waiting > waiting_events_max);
+        }
+        if let Some(RetentionStatus { cleared, failing }) = slot.retention() {
+            metrics::counter!("dce_retention_partitions_made_total").absolute(cleared.partitions_made);
+            metrics::counter!("dce_retention_months_detached_total").absolute(cleared.months_detached);
+            metrics::counter!("dce_retention_events_deleted_total").absolute(cleared.events_deleted);
+            metrics::gauge!("dce_retention_kept").set(cleared.kept.len() as f64);
+            metrics::gauge!("dce_retention_failing").set(f64::from(u8::from(failing.is_some())));
         }
         if coordination.status() != CoordinationStatus::InMemory {
             let is_up = coordination.status() == CoordinationStatus::Up;

@@ -8,13 +8,16 @@ mod sellers;
 mod bidders;
 mod network;
 mod disk;
+mod books;
 mod promises;
 mod auctions;
 mod agenda;
 mod world;
 
 use crate::command_line::Format;
+use crate::config::Config;
 use crate::{failure, print};
+use books::{Books, Digests};
 use exchange::compliance::screening::Screening;
 use exchange::policy::Policy;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -59,9 +62,7 @@ pub(crate) fn run(
     format: Format,
 ) -> Result<(), failure::Failure> {
     if trace {
-        let screening =
-            Arc::new(Screening::new(Policy::default().screening).expect("the shipped rules are sound"));
-        world::play(first_seed, calls, &screening, true);
+        world::play(first_seed, calls, &shipped_screening(), true);
     }
     let progress = ProgressBar::new(seeds).with_style(
         ProgressStyle::with_template("{bar:40} {pos}/{len} worlds, {eta} left").expect("a valid template"),
@@ -83,11 +84,62 @@ pub(crate) fn run(
     }
 }
 
+/// One world on the stack of a configuration.
+#[derive(Debug, Serialize)]
+struct InBooks {
+    seed: u64,
+    #[serde(flatten)]
+    tally: Tally,
+    #[serde(flatten)]
+    digests: Digests,
+}
+
+/// Plays one world on the stack of a configuration, prints what that came to, and fails when a promise was broken.
+pub(crate) fn run_in_books(
+    config: &Config,
+    seed: u64,
+    calls: u32,
+    format: Format,
+) -> Result<(), failure::Failure> {
+    let (verdict, books) = world::play_in_books(seed, calls, &shipped_screening(), Books::open(config)?);
+    let mut digests = books.map(Books::conclude).expect("the world gives its books back")?;
+    digests.violations.splice(0..0, verdict.violations);
+    let violations = digests.violations.len();
+    let in_books = InBooks { seed, tally: verdict.tally, digests };
+    print(&match format {
+        Format::Text => in_books.to_string(),
+        Format::Json => {
+            format!("{}\n", serde_json::to_string(&in_books).expect("numbers and text serialise"))
+        }
+    })?;
+    if violations == 0 { Ok(()) } else { Err(failure::Failure::found(format!("{violations} violations"))) }
+}
+
+impl std::fmt::Display for InBooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { seed, tally, digests } = self;
+        for violation in &digests.violations {
+            writeln!(f, "{violation}")?;
+        }
+        let Tally { calls, converted, writes, crashes, .. } = tally;
+        let Digests { ledger_digest, events_digest, figures_digest, events, violations } = digests;
+        writeln!(
+            f,
+            "seed {seed}: {calls} calls, {converted} converted; {writes} units written, {crashes} crashes, {events} events; \
+             {} violations\nledger   {ledger_digest}\nevents   {events_digest}\nfigures  {figures_digest}",
+            violations.len()
+        )
+    }
+}
+
+fn shipped_screening() -> Arc<Screening> {
+    Arc::new(Screening::new(Policy::default().screening).expect("the shipped rules are sound"))
+}
+
 /// Plays `seeds` worlds of `calls` calls each on all cores, telling `progress` after each.
 fn play_all(first_seed: u64, seeds: u64, calls: u32, progress: impl Fn(u64) + Sync) -> Simulation {
     let started = Instant::now();
-    let screening =
-        Arc::new(Screening::new(Policy::default().screening).expect("the shipped rules are sound"));
+    let screening = shipped_screening();
     let next = AtomicU64::new(0);
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let work = || {
@@ -164,13 +216,9 @@ fn play(seed: u64, calls: u32, screening: &Arc<Screening>, twice: bool, tally: &
 mod tests {
     use super::*;
 
-    fn screening() -> Arc<Screening> {
-        Arc::new(Screening::new(Policy::default().screening).expect("the shipped rules are sound"))
-    }
-
     #[test]
     fn a_seed_is_a_world() {
-        let screening = screening();
+        let screening = shipped_screening();
         let digests: Vec<u64> =
             (1..=12).map(|seed| world::play(seed, 20, &screening, false).digest).collect();
         let again: Vec<u64> = (1..=12).map(|seed| world::play(seed, 20, &screening, false).digest).collect();

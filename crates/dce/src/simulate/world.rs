@@ -2,6 +2,7 @@
 //! with crashes. Everything follows from the seed.
 
 use super::agenda::{Agenda, Happening};
+use super::books::Books;
 use super::disk::Disk;
 use super::market::{self, NUMBERS};
 use super::network::Network;
@@ -18,6 +19,7 @@ use exchange::id::CallId;
 use exchange::ledger::money::Micros;
 use exchange::ping::PingRequest;
 use exchange::policy::Policy;
+use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use fastrand::Rng;
 use infra::store::UnitOfWork;
@@ -62,6 +64,8 @@ pub(super) struct World {
     agenda: Agenda,
     network: Network,
     disk: Disk,
+    /// A real store, in which everything is written as well, and from which the process starts.
+    books: Option<Books>,
     process: Option<Process>,
     life: u64,
     crash_at_writes: Vec<u64>,
@@ -91,29 +95,27 @@ struct Addresses {
 
 /// Plays one seed to its end.
 pub(super) fn play(seed: u64, calls: u32, screening: &Arc<Screening>, trace: bool) -> Verdict {
-    let mut world = World::new(seed, calls, screening);
+    let mut world = World::new(seed, calls, screening, None);
     world.trace = trace;
-    let mut steps = 0;
-    while let Some(next) = world.next_moment() {
-        if next > START.plus_ms(REST_MS) {
-            break;
-        }
-        steps += 1;
-        if steps > STEPS_MAX {
-            world.violations.push(format!("no rest after {STEPS_MAX} steps"));
-            break;
-        }
-        world.now = world.now.max(next);
-        world.turn();
-        if world.is_at_rest() {
-            break;
-        }
-    }
+    world.run();
     world.conclude()
 }
 
+/// The same on a real store, which must be empty.
+pub(super) fn play_in_books(
+    seed: u64,
+    calls: u32,
+    screening: &Arc<Screening>,
+    books: Books,
+) -> (Verdict, Option<Books>) {
+    let mut world = World::new(seed, calls, screening, Some(books));
+    world.run();
+    let books = world.books.take();
+    (world.conclude(), books)
+}
+
 impl World {
-    fn new(seed: u64, calls: u32, screening: &Arc<Screening>) -> Self {
+    fn new(seed: u64, calls: u32, screening: &Arc<Screening>, books: Option<Books>) -> Self {
         let mut rng = Rng::with_seed(seed);
         let at = |last: u8| SocketAddr::from(([127, 0, 0, last], 5060));
         let addresses = Addresses { exchange: at(1), carrier: at(2), targets: at(3) };
@@ -134,6 +136,7 @@ impl World {
             now: START,
             agenda: Agenda::default(),
             disk: Disk::default(),
+            books,
             process: None,
             life: 0,
             addresses,
@@ -150,6 +153,26 @@ impl World {
         world.open_market();
         world.plan_calls(calls);
         world
+    }
+
+    /// Until everything has come to rest.
+    fn run(&mut self) {
+        let mut steps = 0;
+        while let Some(next) = self.next_moment() {
+            if next > START.plus_ms(REST_MS) {
+                break;
+            }
+            steps += 1;
+            if steps > STEPS_MAX {
+                self.violations.push(format!("no rest after {STEPS_MAX} steps"));
+                break;
+            }
+            self.now = self.now.max(next);
+            self.turn();
+            if self.is_at_rest() {
+                break;
+            }
+        }
     }
 
     /// The marketplace is on disk before the first call.
@@ -381,6 +404,9 @@ impl World {
         format!("{unit:?}").hash(&mut self.digest);
         let before = self.disk.writes;
         self.disk.write(unit, self.now);
+        if let Some(books) = &self.books {
+            books.write(unit);
+        }
         self.disk.writes > before && self.crash_at_writes.contains(&self.disk.writes)
     }
 
@@ -392,11 +418,30 @@ impl World {
         self.agenda.put(self.now.plus_ms(down_ms), Happening::Restart);
     }
 
+    /// What was written; with a real store, what that gives back, which must be the same.
+    fn what_is_on_disk(&mut self) -> Snapshot {
+        let written = self.disk.snapshot.clone();
+        let Some(books) = &mut self.books else { return written };
+        match books.reopen() {
+            Ok(read) => {
+                // Of this a store knows what its units say, the simulated disk when they came.
+                if read != (Snapshot { last_alive_at: read.last_alive_at, ..written }) {
+                    self.violations.push("the store gives back other books than were written".to_owned());
+                }
+                read
+            }
+            Err(failure) => {
+                self.violations.push(failure.to_string());
+                written
+            }
+        }
+    }
+
     /// Starts the process from what is on disk.
     fn start_process(&mut self) {
         let policy = Policy::default();
-        let recovery =
-            Owner::recover(self.disk.snapshot.clone(), policy, Arc::clone(&self.screening), self.now);
+        let snapshot = self.what_is_on_disk();
+        let recovery = Owner::recover(snapshot, policy, Arc::clone(&self.screening), self.now);
         for unit in &recovery.units {
             if self.write(unit) {
                 return self.crash();

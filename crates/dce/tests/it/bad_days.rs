@@ -3,6 +3,7 @@
 use crate::binary::{directory, run};
 use crate::exchange::{Exchange, Setup};
 use crate::marketplace::{Buyer, NUMBER, load};
+use crate::patience::until;
 use crate::sipp::{caller, target};
 use serde_json::json;
 use std::net::{TcpListener, UdpSocket};
@@ -133,4 +134,38 @@ fn on_a_full_disk_nothing_is_promised_and_nothing_is_lost() {
     target.succeeds();
     assert_eq!(exchange.ended_call()["outcome"], "not_converted");
     exchange.stop_and_verify();
+}
+
+#[test]
+fn with_too_many_events_for_a_kafka_that_is_away_nothing_new_is_taken() {
+    // Nobody listens there.
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let kafka = |waiting_max: u32| {
+        format!("[bus.kafka]\nbrokers = [\"127.0.0.1:{port}\"]\nwaiting_events_max = {waiting_max}\n")
+    };
+    let (tight, wide) = (kafka(1), kafka(1_000));
+    let mut exchange = Exchange::start_with(Setup { more: &wide, ..Setup::default() });
+    let target = target("target_answers");
+    load(&exchange, &[Buyer { min_connected_s: 60, ..Buyer::at(target.port) }]);
+    assert_eq!(exchange.stop(), Some(0), "{}", exchange.log());
+
+    let mut exchange = exchange.again_with(Setup { more: &tight, ..Setup::default() });
+    let answer = until("it says that it is not ready", || {
+        let (status, answer) = exchange.ask("GET", "/health/ready", None);
+        (status == 503 && answer.contains("waiting_events_max")).then_some(answer)
+    });
+    assert!(answer.contains("no new calls until it takes some"), "{answer}");
+    let path = format!("/v1/tracking-numbers/{NUMBER}");
+    let number = exchange.get(&path);
+    until("changes are refused", || (exchange.ask("PUT", &path, Some(&number)).0 == 503).then_some(()));
+    let refused = caller("caller_is_refused").completes(exchange.udp);
+    assert_eq!(refused, "503 Q.850;cause=42;text=\"Exchange is overloaded\"");
+    assert_eq!(exchange.stop(), Some(0), "{}", exchange.log());
+
+    let exchange = exchange.again_with(Setup { more: &wide, ..Setup::default() });
+    caller("caller_hangs_up").completes(exchange.udp);
+    target.succeeds();
+    assert_eq!(exchange.ended_call()["outcome"], "not_converted");
+    exchange.stop_and_verify_despite(&["events wait in the outbox; the relay keeps trying"]);
 }

@@ -19,4 +19,6 @@ mod refusals;
 mod vanished;
 mod flood;
 mod nodes;
+mod stacks;
 mod bad_days;
+mod bad_databases;

@@ -36,7 +36,8 @@ fn settings_are_offered_only_where_they_count() {
         (&["config", "check"], true),
         (&["config", "example"], false),
         (&["demo"], false),
-        (&["simulate"], false),
+        // With --digest.
+        (&["simulate"], true),
         (&["bench", "settle"], false),
     ];
     for (command, takes_settings) in reads {
@@ -47,6 +48,9 @@ fn settings_are_offered_only_where_they_count() {
         }
     }
     assert_eq!(run(&directory(), &["demo", "--set", "log.level=debug"]).code, Some(2));
+    let idle = run(&directory(), &["simulate", "--seeds", "1", "--data", "books"]);
+    let expected = "dce: --data and --set count only with --digest; add it, or leave them out\n";
+    assert_eq!((idle.code, idle.stderr.as_str()), (Some(2), expected));
 }
 
 #[test]

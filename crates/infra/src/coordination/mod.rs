@@ -28,6 +28,7 @@ use exchange::ledger::money::Micros;
 use exchange::snapshot::Snapshot;
 use memory::MemoryReservations;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -49,6 +50,16 @@ pub enum CoordinationError {
     /// `coordination.kind` is redis, and there is no address.
     #[error("coordination.url is not set; write redis://user:password@host:6379/0")]
     NoUrl,
+    /// The certificates of authorities cannot be read.
+    #[error(
+        "coordination.ca_file {path}: {finding}; name a PEM file with the certificates of those you trust"
+    )]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        finding: String,
+    },
     /// A newer epoch is there already: another node has rebuilt it since.
     #[error("epoch {epoch} is not newer than what is there; another node has rebuilt it: take its epoch")]
     StaleEpoch {

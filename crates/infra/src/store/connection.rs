@@ -118,6 +118,9 @@ pub(super) trait ReadConnection {
         read: &mut dyn FnMut(&mut dyn Rows) -> Result<(), StoreError>,
     ) -> Result<(), StoreError>;
 
+    /// Keeps every month where it is until the transaction ends. To be asked before anything is read.
+    fn keep_months(&self) -> Result<(), StoreError>;
+
     /// What the database finds wrong with itself, one line each.
     fn damage(&self) -> Result<Vec<String>, StoreError>;
 }

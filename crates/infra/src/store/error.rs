@@ -79,6 +79,18 @@ pub enum StoreError {
         /// The one this binary reads.
         known: i64,
     },
+    /// A schema step that is not recorded was taken in part.
+    #[error(
+        "{path}: schema step {version} cannot be taken, part of it is there ({finding}); restore it from a backup"
+    )]
+    SchemaDiffers {
+        /// The database.
+        path: PathBuf,
+        /// Which step.
+        version: i64,
+        /// What was found.
+        finding: String,
+    },
     /// No room.
     #[error("{path}: the disk, or the store's page quota, is full; free space or raise `max_pages`")]
     DiskFull {

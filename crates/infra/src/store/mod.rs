@@ -17,6 +17,7 @@ pub mod imager;
 mod verify;
 mod sqlite;
 mod postgresql;
+mod retention;
 
 pub use error::StoreError;
 pub use page::{Listing, MAX_PAGE, Page};
@@ -34,6 +35,7 @@ pub use read::tracking_numbers::TrackingNumberFilter;
 pub use read::trading::DealFilter;
 pub use read::transfers::BookedTransfer;
 pub use reader::Reader;
+pub use retention::{Cleared, RetentionConfig, RetentionJob, RetentionStatus, clear};
 pub use unit_of_work::{CommitResult, OnDurable, Rejection, UnitOfWork};
 pub use verify::VerifyReport;
 pub(crate) use writer::wall_clock;

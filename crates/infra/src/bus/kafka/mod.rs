@@ -4,7 +4,7 @@ mod producer;
 mod relay;
 mod topic_reader;
 
-pub use relay::{Relay, RelayStatus};
+pub use relay::{CURSOR as RELAY_CURSOR, Relay, RelayStatus};
 pub(super) use topic_reader::TopicReader;
 
 use super::BusError;
@@ -39,6 +39,8 @@ pub struct KafkaConfig {
     pub replicas: u16,
     /// How long new topics keep events, in hours.
     pub retention_hours: u32,
+    /// Events that may wait for Kafka in the outbox; with more of them no new calls are taken.
+    pub waiting_events_max: u64,
 }
 
 /// The topic, without its prefix, of events whose subject begins with this word.
@@ -61,6 +63,7 @@ impl Default for KafkaConfig {
             partitions: 12,
             replicas: 0,
             retention_hours: 7 * 24,
+            waiting_events_max: 20_000_000,
         }
     }
 }

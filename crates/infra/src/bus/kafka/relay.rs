@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Under this name the relay's place in the outbox is kept.
-const CURSOR: &str = "kafka relay";
+pub const CURSOR: &str = "kafka relay";
 /// Events sent at once.
 const BATCH: u32 = 5_000;
 /// How often the outbox is looked at while it has nothing new.

@@ -9,7 +9,11 @@ use crate::coordination::CoordinationError;
 use crate::coordination::api_keys::ApiKeys;
 use crate::coordination::config::RedisUrl;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, PushInfo, PushKind, RedisError, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, PushInfo, PushKind, RedisError, TlsCertificates,
+    Value,
+};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -36,6 +40,7 @@ pub(super) struct Link {
 struct Shared {
     client: Client,
     label: String,
+    is_tls: bool,
     response_timeout: Duration,
     channel: String,
     api_keys: Arc<ApiKeys>,
@@ -62,14 +67,15 @@ impl Link {
     /// Looks for the server, once now, and from then on in the background.
     pub(super) async fn start(
         url: &RedisUrl,
+        ca_file: Option<&Path>,
         response_timeout: Duration,
         channel: String,
         api_keys: Arc<ApiKeys>,
     ) -> Result<Self, CoordinationError> {
-        let refused = |error: RedisError| CoordinationError::Refuses { finding: error.to_string() };
         let shared = Arc::new(Shared {
-            client: Client::open(url.info()).map_err(refused)?,
+            client: client(url, ca_file)?,
             label: url.to_string(),
+            is_tls: url.is_tls(),
             response_timeout,
             channel,
             api_keys,
@@ -120,6 +126,18 @@ impl Drop for Link {
         // The keeper finds nobody to keep it for.
         self.shared.is_down.notify_one();
     }
+}
+
+/// The driver's client. A file of certificates is read now.
+fn client(url: &RedisUrl, ca_file: Option<&Path>) -> Result<Client, CoordinationError> {
+    let refused = |error: RedisError| CoordinationError::Refuses { finding: error.to_string() };
+    let Some(path) = ca_file.filter(|_| url.is_tls()) else {
+        return Client::open(url.info()).map_err(refused);
+    };
+    let bad = |finding: String| CoordinationError::CaFile { path: path.to_owned(), finding };
+    let root_cert = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
+    let certificates = TlsCertificates { client_tls: None, root_cert: Some(root_cert) };
+    Client::build_with_tls(url.info(), certificates).map_err(|error| bad(error.to_string()))
 }
 
 impl Shared {
@@ -246,7 +264,10 @@ async fn keep(link: Weak<Shared>, tried: oneshot::Sender<()>) {
                     Ok(Err(error)) if error.to_string().contains("unknown command") => {
                         format!("it is older than Redis 7: {error}")
                     }
-                    Ok(Err(error)) => error.to_string(),
+                    Ok(Err(error)) if !error.is_timeout() => error.to_string(),
+                    _ if shared.is_tls => {
+                        "it does not answer to TLS: write redis:// if it speaks none".to_owned()
+                    }
                     _ => "it does not answer".to_owned(),
                 };
                 let is_new = shared.trouble_is_new(&finding);

@@ -41,7 +41,7 @@ impl Redis {
         let channel = format!("{}:revoked", config.key_prefix);
         let timeout = Duration::from_millis(config.timeout_ms);
         Ok(Self {
-            link: Link::start(url, timeout, channel, api_keys).await?,
+            link: Link::start(url, config.ca_file.as_deref(), timeout, channel, api_keys).await?,
             key_prefix: config.key_prefix.clone(),
             when_lost: config.when_lost,
             nodes: config.nodes,

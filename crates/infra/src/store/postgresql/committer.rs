@@ -7,6 +7,7 @@ use super::error::{PostgresqlError, is_units_fault, one_line};
 use super::lease::{self, Held};
 use super::pipeline::{DEADLINE, Failed, Pipeline};
 use super::replicas::{WRITTEN_UP_TO, Written};
+use super::retention::make_partitions;
 use super::server::PostgresqlUrl;
 use super::session::{CONNECT_DEADLINE, Session};
 use super::staging::{Known, Progress, Staged, Stager};
@@ -14,15 +15,8 @@ use super::tables::At;
 use crate::store::connection::Value;
 use crate::store::writer::{Batch, Commit, CommitFailure, Rejected, Work};
 use crate::store::{Rejection, StoreError};
-use std::time::{Duration, Instant};
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
-
-/// How often partitions are looked after.
-const UPKEEP: Duration = Duration::from_hours(1);
-
-/// Months of which there are partitions, this one included.
-const MONTHS_AHEAD: u32 = 4;
 
 /// The session that writes.
 pub(super) struct Committer {
@@ -36,7 +30,6 @@ pub(super) struct Committer {
     batch: i64,
     /// A batch that was sent and may be written: what it becomes if it is.
     in_doubt: Option<(Progress, Rejected)>,
-    upkeep_at: Instant,
     /// Told to those who read on replicas, where there are some.
     written: Option<Written>,
 }
@@ -75,7 +68,6 @@ impl Committer {
             epoch: held.epoch,
             batch: held.batch,
             in_doubt: None,
-            upkeep_at: Instant::now() + UPKEEP,
             written,
         })
     }
@@ -215,16 +207,6 @@ impl Committer {
         self.batch += 1;
         Some(rejected)
     }
-
-    /// Partitions for the months to come. There is time until they are needed: a failure is only told.
-    fn look_after_partitions(&mut self, session: &Session) {
-        if Instant::now() >= self.upkeep_at {
-            self.upkeep_at = Instant::now() + UPKEEP;
-            if let Err(error) = make_partitions(session) {
-                tracing::warn!(%error, "partitions for the coming months were not made; it is tried again");
-            }
-        }
-    }
 }
 
 impl Commit for Committer {
@@ -234,7 +216,6 @@ impl Commit for Committer {
             self.session = Some(session);
             return Ok(rejected);
         }
-        self.look_after_partitions(&session);
         let committed = match self.commit_together(&session, batch) {
             Ok(()) => Ok(()),
             Err(Trouble::Failed(error)) => Err(error),
@@ -274,11 +255,6 @@ fn note_position(session: &Session, written: Option<&Written>) -> Result<(), Pos
     let Some(written) = written else { return Ok(()) };
     written.note(session.rows(DEADLINE, WRITTEN_UP_TO, &[])?[0].get(0));
     Ok(())
-}
-
-fn make_partitions(session: &Session) -> Result<(), PostgresqlError> {
-    session
-        .run(DEADLINE, &format!("SELECT make_partitions((now() AT TIME ZONE 'UTC')::date, {MONTHS_AHEAD})"))
 }
 
 /// Whose fault a failure is.

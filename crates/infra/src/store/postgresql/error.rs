@@ -1,5 +1,6 @@
 //! What can go wrong with a PostgreSQL server, each in one line that names the server and the fix. Never the password.
 
+use std::path::PathBuf;
 use tokio_postgres::error::{DbError, SqlState};
 
 /// Why the PostgreSQL store cannot do what was asked. `server` is `host:port/database`.
@@ -11,6 +12,26 @@ pub enum PostgresqlError {
         /// What is wrong with it.
         finding: String,
     },
+    /// The certificates of authorities cannot be read.
+    #[error(
+        "PostgreSQL URL: sslrootcert {path}: {finding}; name a PEM file with the certificates of those you trust"
+    )]
+    RootCertificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        finding: String,
+    },
+    /// The connection is not as safe as the URL asks.
+    #[error(
+        "PostgreSQL at {server}: {finding}; correct sslmode and sslrootcert of the URL, or the server's certificate"
+    )]
+    NotSecure {
+        /// Which server.
+        server: String,
+        /// What was found.
+        finding: String,
+    },
     /// Nobody answers.
     #[error("PostgreSQL at {server}: {finding}; start the server, or correct store.url")]
     Unreachable {
@@ -19,7 +40,7 @@ pub enum PostgresqlError {
         /// What the network says.
         finding: String,
     },
-    /// It answers, and turns us away: wrong password, no such database, no such user, no encryption.
+    /// It answers, and turns us away: wrong password, no such database, no such user.
     #[error("PostgreSQL at {server}: {finding}; correct store.url, or create the user and the database")]
     Refused {
         /// Which server.
@@ -185,7 +206,9 @@ impl PostgresqlError {
                 Self::BadUrl { finding }
             } else if finding.starts_with("error connecting") {
                 Self::Unreachable { server, finding }
-            } else if ["TLS", "authentication", "password"].iter().any(|word| finding.contains(word)) {
+            } else if finding.starts_with("error performing TLS handshake") {
+                Self::NotSecure { server, finding }
+            } else if ["authentication", "password"].iter().any(|word| finding.contains(word)) {
                 Self::Refused { server, finding }
             } else {
                 Self::Lost { server, finding }

@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0004_auction_buyers.sql"),
     include_str!("migrations/0005_disputes.sql"),
     include_str!("migrations/0006_nodes.sql"),
+    include_str!("migrations/0007_retention.sql"),
 ];
 
 /// The schema version this binary reads and writes.
@@ -77,10 +78,23 @@ pub(super) fn migrate(session: &Session) -> Result<(), PostgresqlError> {
             format!("INSERT INTO dce_schema (version, checksum) VALUES ({next}, '{}')", checksum_of(step));
         let statements =
             format!("BEGIN; SET LOCAL statement_timeout = 0; {RECORD}; {step}; {record}; COMMIT");
-        session.run(STEP_DEADLINE, &statements)?;
+        session.run(STEP_DEADLINE, &statements).map_err(|error| half_taken(next, error))?;
         tracing::info!(server = session.label(), version = next, "schema migrated");
     }
     Ok(())
+}
+
+/// A step that fails because something of it is there already was taken by hand, or recorded nowhere.
+fn half_taken(version: i64, error: PostgresqlError) -> PostgresqlError {
+    // Something of the name is there: a table, a column, a function, any other thing.
+    const DUPLICATES: [&str; 4] = ["42P07", "42701", "42723", "42710"];
+    match error {
+        PostgresqlError::Other { server, finding, code } if DUPLICATES.contains(&code.as_str()) => {
+            let finding = format!("cannot be taken, part of it is there ({finding})");
+            PostgresqlError::SchemaDiffers { server, version, finding }
+        }
+        error => error,
+    }
 }
 
 fn checksum_of(step: &str) -> String {

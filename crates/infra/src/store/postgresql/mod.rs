@@ -2,6 +2,7 @@
 
 pub(super) mod error;
 pub(super) mod server;
+mod tls;
 mod session;
 mod values;
 mod tables;
@@ -11,6 +12,7 @@ pub(super) mod migrations;
 mod lease;
 mod committer;
 mod replicas;
+pub(super) mod retention;
 pub(super) mod pool;
 
 use super::reader::Connections;

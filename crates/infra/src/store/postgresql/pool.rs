@@ -233,6 +233,12 @@ impl ReadConnection for Reading<'_> {
         Ok(())
     }
 
+    /// Which months there are is not part of what a transaction sees as of one moment.
+    fn keep_months(&self) -> Result<(), StoreError> {
+        let tables = "journal, calls, transfers, audit_entries";
+        Ok(self.session.run(READ_DEADLINE, &format!("LOCK TABLE {tables} IN ACCESS SHARE MODE"))?)
+    }
+
     fn damage(&self) -> Result<Vec<String>, StoreError> {
         let sql =
             "SELECT coalesce(checksum_failures, 0) FROM pg_stat_database WHERE datname = current_database()";

@@ -1,6 +1,7 @@
 //! Where the server is: the URL people write, with the bounds it leaves out.
 
 use super::error::PostgresqlError;
+use super::tls::{Tls, TlsSettings};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::time::Duration;
@@ -14,18 +15,22 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where a PostgreSQL server is, and as whom to speak to it: `postgresql://user:password@host:5432/database`, or libpq's
-/// `key=value` form. Several hosts and `target_session_attrs=read-write` find the primary among them. Shown without its password.
+/// `key=value` form. Several hosts and `target_session_attrs=read-write` find the primary among them; `sslmode` and `sslrootcert` say how
+/// safe the way there has to be. Shown without its password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresqlUrl {
+    /// As the driver reads it.
     text: String,
+    tls: TlsSettings,
     label: String,
 }
 
 impl PostgresqlUrl {
     /// Reads a URL.
     pub fn parse(text: &str) -> Result<Self, PostgresqlError> {
-        let config = config(text)?;
-        Ok(Self { text: text.to_owned(), label: label(&config) })
+        let (text, tls) = TlsSettings::taken_from(text)?;
+        let config = config(&text)?;
+        Ok(Self { text, tls, label: label(&config) })
     }
 
     /// `host:port/database`.
@@ -35,7 +40,14 @@ impl PostgresqlUrl {
 
     /// What the driver needs.
     pub(super) fn config(&self) -> Result<Config, PostgresqlError> {
-        config(&self.text)
+        let mut config = config(&self.text)?;
+        config.ssl_mode(self.tls.ssl_mode());
+        Ok(config)
+    }
+
+    /// What speaks TLS to it; nothing where the URL asks for none.
+    pub(super) fn tls(&self) -> Result<Option<Tls>, PostgresqlError> {
+        self.tls.connector()
     }
 }
 

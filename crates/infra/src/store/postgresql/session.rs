@@ -11,8 +11,9 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Row, Statement};
+use tokio_postgres::{Client, Config, NoTls, Row, Socket, Statement};
 
 /// Statements kept ready on one connection; past this they are all let go of.
 const STATEMENTS_MAX: usize = 256;
@@ -34,20 +35,18 @@ impl Session {
     /// Connects, to whichever host of the URL has what the URL wants, within so long.
     pub(super) fn connect(url: &PostgresqlUrl, deadline: Duration) -> Result<Self, StoreError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(StoreError::NoThread)?;
-        let config = url.config()?;
+        let (config, tls) = (url.config()?, url.tls()?);
         let connected = runtime.block_on(async {
-            let connecting = tokio::time::timeout(deadline, config.connect(NoTls));
-            let (client, connection) = connecting
-                .await
-                .map_err(|_| late(url.label(), deadline))?
-                .map_err(|error| PostgresqlError::of(url.label(), &error))?;
-            tokio::spawn(async move {
-                // Whoever waits for an answer hears of it too.
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection to PostgreSQL ended");
+            let connecting = async {
+                match tls {
+                    Some(tls) => connect(&config, tls).await,
+                    None => connect(&config, NoTls).await,
                 }
-            });
-            Ok::<_, PostgresqlError>(client)
+            };
+            let connected = tokio::time::timeout(deadline, connecting).await;
+            connected
+                .map_err(|_| late(url.label(), deadline))?
+                .map_err(|error| PostgresqlError::of(url.label(), &error))
         });
         let client = match connected {
             Ok(client) => client,
@@ -147,6 +146,22 @@ impl Drop for Session {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Connects, and leaves a task behind that carries the connection.
+async fn connect<T>(config: &Config, tls: T) -> Result<Client, tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = config.connect(tls).await?;
+    tokio::spawn(async move {
+        // Whoever waits for an answer hears of it too.
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection to PostgreSQL ended");
+        }
+    });
+    Ok(client)
 }
 
 fn late(server: &str, waited: Duration) -> PostgresqlError {

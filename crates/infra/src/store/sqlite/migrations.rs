@@ -42,11 +42,23 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
     let found = version(connection, path)?;
     for (next, step) in (1i64..).zip(STEPS).filter(|(next, _)| *next > found) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(step)?;
+        transaction.execute_batch(step).map_err(|error| half_taken(path, next, error))?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", next)?;
         transaction.commit()?;
         tracing::info!(path = %path.display(), version = next, "schema migrated");
     }
     Ok(())
+}
+
+/// A step that fails because something of it is there already was taken by hand, or recorded nowhere.
+fn half_taken(path: &Path, version: i64, error: rusqlite::Error) -> StoreError {
+    let finding = error.to_string();
+    let is_there = ["already exists", "duplicate column name"].iter().any(|words| finding.contains(words));
+    if is_there {
+        let finding = finding.lines().next().unwrap_or_default().to_owned();
+        StoreError::SchemaDiffers { path: path.to_owned(), version, finding }
+    } else {
+        StoreError::Sql(error)
+    }
 }

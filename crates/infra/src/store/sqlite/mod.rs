@@ -6,6 +6,7 @@ mod rows;
 mod committer;
 mod checkpoint;
 pub(super) mod backup;
+pub(super) mod retention;
 pub(super) mod pool;
 
 use super::reader::Connections;

@@ -99,6 +99,10 @@ impl ReadConnection for Connection {
         read(&mut rows)
     }
 
+    fn keep_months(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn damage(&self) -> Result<Vec<String>, StoreError> {
         let connection: &dyn ReadConnection = self;
         let mut findings = connection.rows("PRAGMA quick_check", &[], |row| row.get::<String>(0))?;

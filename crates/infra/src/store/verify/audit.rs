@@ -19,6 +19,7 @@ impl Reader {
         progress: &mut dyn FnMut(u64),
     ) -> Result<AuditReport, StoreError> {
         self.once(|connection| {
+            connection.keep_months()?;
             let detached = last_detached(connection, self.dialect(), "audit_entries")?;
             let (own, unreadable) = own_anchors(connection)?;
             let anchors = own.into_iter().chain(kept_elsewhere).collect();

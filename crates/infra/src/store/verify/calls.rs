@@ -1,5 +1,6 @@
 //! Calls: what each one moved, against what its document says.
 
+use super::digest::LedgerDigest;
 use super::{ByBuyer, VerifyReport};
 use crate::store::StoreError;
 use crate::store::columns::CallFacts;
@@ -26,6 +27,7 @@ struct Moved {
 pub(super) fn verify(
     connection: &dyn ReadConnection,
     dialect: Dialect,
+    digest: &mut LedgerDigest,
     report: &mut VerifyReport,
 ) -> Result<ByBuyer, StoreError> {
     let calls =
@@ -50,7 +52,11 @@ pub(super) fn verify(
     connection.stream(&transfers, &mut |rows| {
         let mut transfers = TransfersByCall { rows, next: None };
         transfers.advance()?;
-        connection.each(calls, |row| verify_row(row, &mut transfers, &mut open_holds, report))?;
+        connection.each(calls, |row| {
+            let call = verify_row(row, &mut transfers, &mut open_holds, report)?;
+            digest.call(call.id, &CallFacts::of(&call));
+            Ok(())
+        })?;
         for stray in transfers.skip_to(CallId(Uuid::max()))? {
             report.violation(format!("call {stray}: moved money, but there is no such call"));
         }
@@ -64,7 +70,7 @@ fn verify_row(
     transfers: &mut TransfersByCall<'_>,
     open_holds: &mut ByBuyer,
     report: &mut VerifyReport,
-) -> Result<(), StoreError> {
+) -> Result<Call, StoreError> {
     let id = CallId(row.get(1)?);
     for stray in transfers.skip_to(id)? {
         report.violation(format!("call {stray}: moved money, but there is no such call"));
@@ -89,7 +95,7 @@ fn verify_row(
         let held = open_holds.entry(awaited.attempt.buyer).or_default();
         held.0 = held.0.saturating_add(awaited.held_micros.0);
     }
-    Ok(())
+    Ok(call)
 }
 
 fn columns_agree(row: &dyn Row, call: &Call) -> Result<bool, StoreError> {

@@ -1,5 +1,6 @@
 //! The ledger: transfers played again from the first, against limits and balances.
 
+use super::digest::LedgerDigest;
 use super::{ByBuyer, VerifyReport};
 use crate::store::StoreError;
 use crate::store::connection::{Dialect, ReadConnection, Row, Rows};
@@ -21,28 +22,35 @@ struct Line {
     from: LedgerAccount,
     to: LedgerAccount,
     amount: Micros,
+    at: i64,
 }
 
 /// Plays all transfers again, with the limits that came into force between them.
 pub(super) fn verify(
     connection: &dyn ReadConnection,
     dialect: Dialect,
+    digest: &mut LedgerDigest,
     report: &mut VerifyReport,
 ) -> Result<Replayed, StoreError> {
     let (names, stored, mut balances) = ledger_accounts(connection, dialect)?;
     let limits = "SELECT after_transfer, account, credit_limit_micros FROM credit_limits ORDER BY seq";
-    let transfers = "SELECT seq, reason, from_ledger, to_ledger, amount_micros FROM transfers ORDER BY seq";
+    let transfers =
+        "SELECT seq, reason, from_ledger, to_ledger, amount_micros, at FROM transfers ORDER BY seq";
     connection.stream(limits, &mut |limit_rows| {
         let mut limits = Limits::default();
         connection.each(transfers, |row| {
             report.transfers += 1;
             let line = Line::read(row, &names)?;
             limits.advance(limit_rows, line.seq)?;
+            digest.transfer(&line.reason, line.from, line.to, line.amount, line.at);
             book(&line, &limits, &mut balances, report);
             Ok(())
         })
     })?;
     compare_balances(&stored, &balances, report);
+    for (ledger, balance) in &stored {
+        digest.balance(*ledger, *balance);
+    }
     let held = balances.iter().filter_map(|(ledger, balance)| match ledger {
         LedgerAccount::Held(buyer) => Some((*buyer, *balance)),
         _ => None,
@@ -66,6 +74,7 @@ impl Line {
             from: name(2)?,
             to: name(3)?,
             amount: Micros(row.get(4)?),
+            at: row.get(5)?,
         })
     }
 }
@@ -96,7 +105,7 @@ fn ledger_accounts(
 
 /// Books one transfer and looks at what it did.
 fn book(line: &Line, limits: &Limits, balances: &mut Balances, report: &mut VerifyReport) {
-    let Line { seq, reason, from, to, amount } = line;
+    let Line { seq, reason, from, to, amount, .. } = line;
     if !goes_where_it_should(line) {
         report.violation(format!("transfer {seq} ({reason}): moves money from {from} to {to}"));
     }

@@ -4,10 +4,13 @@
 
 mod ledger;
 mod calls;
+mod digest;
 mod audit;
 
 use super::connection::{Dialect, ReadConnection};
 use super::{Reader, StoreError};
+use crate::audit::Hash;
+use digest::LedgerDigest;
 use exchange::id::AccountId;
 use exchange::ledger::money::Micros;
 use std::collections::BTreeMap;
@@ -32,6 +35,8 @@ pub struct VerifyReport {
     pub transfers: u64,
     /// Journal entries looked at.
     pub journal_entries: u64,
+    /// The hash of what is booked: transfers in their order, balances, what each call came to. The same on every database.
+    pub ledger_digest: Hash,
 }
 
 impl VerifyReport {
@@ -48,13 +53,16 @@ impl Reader {
     pub fn verify(&self) -> Result<VerifyReport, StoreError> {
         self.with(|connection| {
             let mut report = VerifyReport::default();
+            connection.keep_months()?;
             for finding in connection.damage()? {
                 report.violation(format!("database: {finding}"));
             }
             verify_journal(connection, self.dialect(), &mut report)?;
-            let balances = ledger::verify(connection, self.dialect(), &mut report)?;
-            let open_holds = calls::verify(connection, self.dialect(), &mut report)?;
+            let mut digest = LedgerDigest::default();
+            let balances = ledger::verify(connection, self.dialect(), &mut digest, &mut report)?;
+            let open_holds = calls::verify(connection, self.dialect(), &mut digest, &mut report)?;
             compare_holds(&balances.held, &open_holds, &mut report);
+            report.ledger_digest = digest.finish();
             Ok(report)
         })
     }
