@@ -14,7 +14,6 @@ use infra::store::{ApiKey, StoreHealth};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
-use uuid::Uuid;
 
 /// A cheap, cloneable handle.
 #[derive(Debug, Clone)]
@@ -154,7 +153,7 @@ impl Engine {
         }
     }
 
-    /// Adds an API key on behalf of `actor`; returns when it, and its entry in the audit log, is durable.
+    /// Adds an API key or a session on behalf of `actor`; returns when it, and its entry in the audit log, is durable.
     pub async fn insert_api_key(
         &self,
         key: ApiKey,
@@ -167,12 +166,17 @@ impl Engine {
         }
     }
 
-    /// Revokes an API key on behalf of `actor`; returns when that, and its entry in the audit log, is durable. One revoked before
-    /// keeps its first moment; whoever asks for that looks first, so that nothing is logged.
-    pub async fn revoke_api_key(&self, id: Uuid, at: Timestamp, actor: Actor) -> Result<(), CommandError> {
+    /// Revokes an API key with its sessions, or a session, on behalf of `actor`; returns when that, and its entry in the audit log, is
+    /// durable. One revoked before keeps its first moment; whoever asks for that looks first, so that nothing is logged.
+    pub async fn revoke_api_key(
+        &self,
+        key: ApiKey,
+        at: Timestamp,
+        actor: Actor,
+    ) -> Result<(), CommandError> {
         match self.seat() {
-            Seat::Here(inbox) => inbox.revoke_api_key(id, at, actor).await,
-            Seat::Elsewhere(link) => done(link.ask(Question::RevokeApiKey { id, at, actor }).await),
+            Seat::Here(inbox) => inbox.revoke_api_key(key, at, actor).await,
+            Seat::Elsewhere(link) => done(link.ask(Question::RevokeApiKey { key, at, actor }).await),
         }
     }
 

@@ -16,7 +16,6 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 /// Longer than any auction may take: past it something is wrong, such as a disk that does not answer.
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -111,11 +110,11 @@ impl Inbox {
 
     pub(crate) async fn revoke_api_key(
         &self,
-        id: Uuid,
+        key: ApiKey,
         at: Timestamp,
         actor: Actor,
     ) -> Result<(), CommandError> {
-        self.written(move |writer| writer.revoke_api_key(id, at, actor)).await
+        self.written(move |writer| writer.revoke_api_key(key, at, actor)).await
     }
 
     /// Writes what the owner has nothing to do with, on a thread that may wait.

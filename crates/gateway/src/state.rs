@@ -6,10 +6,10 @@ use crate::problem::Problem;
 use engine::Engine;
 use exchange::audit::Actor;
 use exchange::time::Timestamp;
+use crate::wrong_keys::WrongKeys;
 use infra::coordination::{Coordination, RateLimit, RateLimiter, SecretHash};
 use infra::store::{ApiKey, Reader, StoreError};
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
@@ -39,7 +39,7 @@ pub(crate) struct Gateway(Arc<Inner>);
 struct Inner {
     dependencies: Dependencies,
     rates: RateLimiter<Uuid>,
-    wrong_keys: RateLimiter<IpAddr>,
+    wrong_keys: WrongKeys,
     in_flight: Semaphore,
     request_timeout: Duration,
     public_sip_host: Option<String>,
@@ -56,10 +56,9 @@ impl Gateway {
     pub(crate) fn new(config: &HttpConfig, dependencies: Dependencies) -> Self {
         let coordination = &dependencies.coordination;
         let rate = RateLimit::new(config.requests_per_minute, config.requests_burst);
-        let wrong_keys = RateLimit::new(config.wrong_keys_per_minute, config.wrong_keys_per_minute);
         Self(Arc::new(Inner {
             rates: RateLimiter::new(coordination, "key", rate),
-            wrong_keys: RateLimiter::new(coordination, "wrong_key", wrong_keys),
+            wrong_keys: WrongKeys::new(config, coordination),
             dependencies,
             in_flight: Semaphore::new(config.requests_in_flight_max),
             request_timeout: Duration::from_millis(config.request_timeout_ms),
@@ -84,7 +83,7 @@ impl Gateway {
         &self.0.rates
     }
 
-    pub(crate) fn wrong_keys(&self) -> &RateLimiter<IpAddr> {
+    pub(crate) fn wrong_keys(&self) -> &WrongKeys {
         &self.0.wrong_keys
     }
 
@@ -120,17 +119,18 @@ impl Gateway {
         read.map_err(|error| Problem::internal(&error))?.map_err(Problem::from)
     }
 
-    /// The API key with this secret, unless it is revoked. Looked up a moment ago, the store is not asked.
+    /// The API key or session with this secret, unless it is revoked. Looked up a moment ago, the store is not asked.
     pub(crate) async fn api_key(&self, hash: SecretHash) -> Result<Option<ApiKey>, Problem> {
         let read = || self.read(move |reader| reader.api_key_by_hash(&hash));
         self.0.dependencies.coordination.api_key(hash, read).await
     }
 
-    /// Revokes an API key, for good: no node hears it from now on. One that is revoked already keeps its first moment.
-    pub(crate) async fn revoke_api_key(&self, key: &ApiKey, actor: Actor) -> Result<(), Problem> {
+    /// Revokes an API key with its sessions, or a session, for good: no node hears it from now on. One that is revoked already keeps its
+    /// first moment.
+    pub(crate) async fn revoke_api_key(&self, key: ApiKey, actor: Actor) -> Result<(), Problem> {
         let id = key.id;
         if key.revoked_at.is_none() {
-            self.engine().revoke_api_key(id, now(), actor).await?;
+            self.engine().revoke_api_key(key, now(), actor).await?;
         }
         if let Err(error) = self.0.dependencies.coordination.revoked(id).await {
             tracing::warn!(%error, key = %id, "other nodes may believe a revoked key for some seconds");

@@ -165,8 +165,8 @@ impl Guest {
                 Question::InsertApiKey { key, secret_hash, actor } => {
                     Answer::Done(inbox.insert_api_key(key, secret_hash, actor).await)
                 }
-                Question::RevokeApiKey { id, at, actor } => {
-                    Answer::Done(inbox.revoke_api_key(id, at, actor).await)
+                Question::RevokeApiKey { key, at, actor } => {
+                    Answer::Done(inbox.revoke_api_key(key, at, actor).await)
                 }
             };
             // The node may be gone; it finds out what was done when it asks again.

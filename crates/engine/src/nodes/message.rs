@@ -9,7 +9,6 @@ use exchange::ping::{PingAnswer, PingRequest};
 use exchange::time::Timestamp;
 use infra::store::ApiKey;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 /// From a node to the one that has the book.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +37,7 @@ pub(crate) enum Question {
     Command { command: Command, actor: Actor },
     Ping { call: CallId, request: PingRequest },
     InsertApiKey { key: ApiKey, secret_hash: [u8; 32], actor: Actor },
-    RevokeApiKey { id: Uuid, at: Timestamp, actor: Actor },
+    RevokeApiKey { key: ApiKey, at: Timestamp, actor: Actor },
 }
 
 /// From the node that has the book.

@@ -94,6 +94,7 @@ pub(crate) async fn create(
         account: Some(endpoint.seller),
         created_at: now(),
         revoked_at: None,
+        session: None,
     };
     let (row, hash) = (key.clone(), secret.hash());
     gateway.engine().insert_api_key(row, hash, principal.actor()).await?;
@@ -142,6 +143,6 @@ pub(crate) async fn revoke(
         PingEndpoint::of(key).is_some_and(|endpoint| principal.role.sees_account(endpoint.seller))
     };
     let key = key.filter(is_theirs).ok_or_else(|| Problem::not_found("ping endpoint"))?;
-    gateway.revoke_api_key(&key, principal.actor()).await?;
+    gateway.revoke_api_key(key, principal.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

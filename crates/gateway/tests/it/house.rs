@@ -187,6 +187,7 @@ fn insert_key(store: &Store, (role, account): (&str, Option<AccountId>)) -> ApiK
         account,
         created_at: Timestamp(1),
         revoked_at: None,
+        session: None,
     };
     store.writer().insert_api_key(key, text.secret_hash(), Actor::CommandLine).expect("written");
     text
