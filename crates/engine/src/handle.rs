@@ -1,5 +1,6 @@
 //! The handle by which the rest of the process reaches the owner of the book, on this node or on another.
 
+use crate::documents::Documents;
 use crate::inbox::Inbox;
 use crate::live_bidders::LiveBidders;
 use crate::nodes::link::Link;
@@ -20,6 +21,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct Engine {
     seat: Arc<RwLock<Seat>>,
     live_bidders: LiveBidders,
+    documents: Documents,
     reservation_ms_max: u64,
 }
 
@@ -102,14 +104,16 @@ pub enum BookPlace {
 
 impl Engine {
     pub(crate) fn here(inbox: Inbox, reservation_ms_max: u64) -> Self {
-        let live_bidders = inbox.live_bidders.clone();
-        Self { seat: Arc::new(RwLock::new(Seat::Here(inbox))), live_bidders, reservation_ms_max }
+        let (live_bidders, documents) = (inbox.live_bidders.clone(), inbox.documents.clone());
+        // Every commit is made here.
+        documents.listen(true);
+        Self { seat: Arc::new(RwLock::new(Seat::Here(inbox))), live_bidders, documents, reservation_ms_max }
     }
 
     /// For a node that does not have the book: it [joins](crate::nodes::join) the one that does, or [takes it over](crate::take_over).
     pub fn elsewhere(live_bidders: LiveBidders, reservation_ms_max: u64) -> Self {
         let seat = Arc::new(RwLock::new(Seat::Elsewhere(Link::default())));
-        Self { seat, live_bidders, reservation_ms_max }
+        Self { seat, live_bidders, documents: Documents::default(), reservation_ms_max }
     }
 
     pub(crate) fn seat(&self) -> Seat {
@@ -122,7 +126,15 @@ impl Engine {
         if let Seat::Elsewhere(link) = &*seat {
             link.hand_over(&inbox);
         }
+        self.documents.listen(true);
         *seat = Seat::Here(inbox);
+    }
+
+    /// The session with the node that has the book is over: changes are not heard of, unless the book has come to this node.
+    pub(crate) fn lose_sight(&self) {
+        if let Seat::Elsewhere(_) = &*self.seat.read().unwrap_or_else(PoisonError::into_inner) {
+            self.documents.listen(false);
+        }
     }
 
     /// Gives an input to a call. New calls are refused when too much is waiting, when the store cannot write, when the node with the
@@ -188,6 +200,11 @@ impl Engine {
                 let _ = link.call(call, Input::ShutDown);
             }
         }
+    }
+
+    /// What this node remembers of the store's documents.
+    pub fn documents(&self) -> &Documents {
+        &self.documents
     }
 
     /// Who can be asked for live bids by this node.

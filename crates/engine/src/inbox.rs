@@ -1,6 +1,7 @@
 //! The way to the owner of the book from within its own process.
 
 use crate::clock::Clock;
+use crate::documents::Documents;
 use crate::handle::{CommandError, EngineStatus, Overloaded};
 use crate::live_bidders::LiveBidders;
 use crate::nodes::legs::Legs;
@@ -28,6 +29,7 @@ pub(crate) struct Inbox {
     pub(crate) writer: Writer,
     pub(crate) pings: Pings,
     pub(crate) live_bidders: LiveBidders,
+    pub(crate) documents: Documents,
     pub(crate) legs: Legs,
     pub(crate) clock: Clock,
 }

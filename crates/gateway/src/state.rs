@@ -4,8 +4,13 @@ use crate::config::HttpConfig;
 use crate::live_bids::Sessions;
 use crate::problem::Problem;
 use engine::Engine;
+use exchange::account::Account;
 use exchange::audit::Actor;
+use exchange::bid::BidProfile;
+use exchange::id::{AccountId, BidProfileId};
+use exchange::phone_number::PhoneNumber;
 use exchange::time::Timestamp;
+use exchange::tracking_number::TrackingNumber;
 use crate::wrong_keys::WrongKeys;
 use infra::coordination::{Coordination, RateLimit, RateLimiter, SecretHash};
 use infra::store::{ApiKey, Reader, StoreError};
@@ -117,6 +122,24 @@ impl Gateway {
         let reader = self.0.dependencies.reader.clone();
         let read = tokio::task::spawn_blocking(move || read(&reader)).await;
         read.map_err(|error| Problem::internal(&error))?.map_err(Problem::from)
+    }
+
+    /// An account. Looked up a moment ago, and not changed since, the store is not asked.
+    pub(crate) async fn account(&self, id: AccountId) -> Result<Option<Account>, Problem> {
+        let read = || self.read(move |reader| reader.account(id));
+        self.engine().documents().account(id, read).await
+    }
+
+    /// A tracking number, in the same way.
+    pub(crate) async fn tracking_number(&self, number: PhoneNumber) -> Result<Option<TrackingNumber>, Problem> {
+        let read = || self.read(move |reader| reader.tracking_number(number));
+        self.engine().documents().tracking_number(number, read).await
+    }
+
+    /// A bid profile, in the same way.
+    pub(crate) async fn bid_profile(&self, id: BidProfileId) -> Result<Option<BidProfile>, Problem> {
+        let read = || self.read(move |reader| reader.bid_profile(id));
+        self.engine().documents().bid_profile(id, read).await
     }
 
     /// The API key or session with this secret, unless it is revoked. Looked up a moment ago, the store is not asked.

@@ -1,12 +1,15 @@
 //! `dce bench restart`: how long a restart takes until the book is whole again, with so many bids in the store.
 
+use super::ground::EmptyStore;
 use super::market::{START, commands, restored};
+use super::plain;
+use crate::config::Config;
 use crate::failure::Failure;
 use exchange::book::Book;
 use exchange::effect::{Effect, Record};
 use exchange::snapshot::Snapshot;
 use fastrand::Rng;
-use infra::store::{OnDurable, Store, StoreOptions, UnitOfWork};
+use infra::store::{OnDurable, PostgresqlUrl, StoreError, UnitOfWork};
 use serde::Serialize;
 use std::path::Path;
 use std::time::Instant;
@@ -17,11 +20,10 @@ const RECORDS_PER_UNIT: usize = 500;
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub(super) struct RestartFigures {
+    store: &'static str,
     bids: usize,
-    /// The database, in bytes.
-    file_bytes: u64,
-    /// The yardstick: reading all of the file once, front to back.
-    read_ms: f64,
+    #[serde(flatten)]
+    yardstick: Yardstick,
     /// Opening the store.
     open_ms: f64,
     /// Reading everything that must survive a restart.
@@ -34,33 +36,34 @@ pub(super) struct RestartFigures {
     pub(super) missing: usize,
 }
 
-/// Fills a store of its own with `bids` bids, closes it, and opens it again.
-pub(super) fn run(bids: usize, seed: u64) -> Result<RestartFigures, Failure> {
-    let directory = tempfile::Builder::new()
-        .prefix("dce-bench-")
-        .tempdir()
-        .map_err(|error| Failure::environment(format!("temporary directory: {error}")))?;
-    fill(directory.path(), bids, seed)?;
+/// What the same machine does without us, in the same run: reading what is there once, front to back.
+#[derive(Debug, Serialize)]
+struct Yardstick {
+    /// SQLite: the file. PostgreSQL: the documents of all bids.
+    read_bytes: u64,
+    read_ms: f64,
+}
 
-    let file = directory.path().join("exchange.sqlite");
-    let started = Instant::now();
-    let read = std::fs::read(&file);
-    let read = read.map_err(|error| Failure::environment(format!("{}: {error}", file.display())))?;
-    let read_ms = milliseconds(started);
-    let file_bytes = read.len() as u64;
-    drop(read);
+/// Fills an empty store with `bids` bids, closes it, and opens it again.
+pub(super) fn run(config: &Config, bids: usize, seed: u64) -> Result<RestartFigures, Failure> {
+    let empty = EmptyStore::of(config)?;
+    fill(&empty, bids, seed)?;
+    let yardstick = match &empty {
+        EmptyStore::Sqlite(directory) => read_file(&directory.path().join("exchange.sqlite"))?,
+        EmptyStore::Postgresql(url) => read_documents(url)?,
+    };
 
     let started = Instant::now();
-    let store = Store::open(directory.path(), &StoreOptions::default())?;
+    let store = empty.open()?;
     let open_ms = milliseconds(started);
     let snapshot = store.load()?;
     let load_ms = milliseconds(started) - open_ms;
     let book = restored(snapshot);
     let total_ms = milliseconds(started);
     Ok(RestartFigures {
+        store: empty.kind(),
         bids,
-        file_bytes,
-        read_ms,
+        yardstick,
         open_ms,
         load_ms,
         restore_ms: total_ms - load_ms - open_ms,
@@ -69,8 +72,29 @@ pub(super) fn run(bids: usize, seed: u64) -> Result<RestartFigures, Failure> {
     })
 }
 
-fn fill(directory: &Path, bids: usize, seed: u64) -> Result<(), Failure> {
-    let store = Store::open(directory, &StoreOptions::default())?;
+fn read_file(file: &Path) -> Result<Yardstick, Failure> {
+    let started = Instant::now();
+    let read = std::fs::read(file);
+    let read = read.map_err(|error| Failure::environment(format!("{}: {error}", file.display())))?;
+    Ok(Yardstick { read_bytes: read.len() as u64, read_ms: milliseconds(started) })
+}
+
+fn read_documents(url: &PostgresqlUrl) -> Result<Yardstick, Failure> {
+    let database = url.config().map_err(StoreError::from)?;
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::environment(format!("no threads: {error}; raise the process limit")))?;
+    let read = runtime.block_on(async {
+        let client = plain::connect(&database).await?;
+        let started = Instant::now();
+        let rows = client.query("SELECT document::text FROM bid_profiles", &[]).await?;
+        let read_bytes = rows.iter().map(|row| row.get::<_, &str>(0).len() as u64).sum();
+        Ok::<_, tokio_postgres::Error>(Yardstick { read_bytes, read_ms: milliseconds(started) })
+    });
+    read.map_err(|error| Failure::environment(format!("{url}: {error}")))
+}
+
+fn fill(empty: &EmptyStore, bids: usize, seed: u64) -> Result<(), Failure> {
+    let store = empty.open()?;
     let mut book: Book = restored(Snapshot::default());
     let mut records: Vec<Record> = Vec::with_capacity(RECORDS_PER_UNIT);
     let mut rng = Rng::with_seed(seed);

@@ -1,5 +1,6 @@
 //! What nodes say to each other.
 
+use crate::documents::Document;
 use crate::handle::{CommandError, EngineStatus, Overloaded};
 use crate::live_bidders::BidderMessage;
 use exchange::audit::Actor;
@@ -51,6 +52,8 @@ pub(crate) enum FromBook {
     Answer { number: u64, answer: Answer },
     /// For a bidder that is connected to the node.
     Bidder(BidderMessage),
+    /// Documents that were changed, and are committed.
+    Changed { documents: Vec<Document> },
     /// How the engine is doing; a sign of life.
     Status(EngineStatus),
 }

@@ -77,7 +77,7 @@ impl Session {
             let fix = "name the buyer to bid for";
             return Err(Problem::field(Kind::MalformedRequest, field, "is missing", fix));
         };
-        let account = gateway.read(move |reader| reader.account(buyer)).await?;
+        let account = gateway.account(buyer).await?;
         if !account.is_some_and(|account| account.kind == AccountKind::Buyer) {
             return Err(Problem::field(
                 Kind::MalformedRequest,

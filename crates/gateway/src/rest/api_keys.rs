@@ -109,7 +109,7 @@ async fn check_account(gateway: &Gateway, role: RoleKind, account: Option<Accoun
         RoleKind::Admin | RoleKind::Analyst => return Ok(()),
     };
     let Some(id) = account else { return invalid("is missing", "name the account the key acts for") };
-    match gateway.read(move |reader| reader.account(id)).await? {
+    match gateway.account(id).await? {
         Some(account) if account.kind == kind => Ok(()),
         Some(_) => {
             invalid("is not of the kind that the role is for", "name a buyer for buyer, a seller for seller")

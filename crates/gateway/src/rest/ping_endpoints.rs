@@ -80,7 +80,7 @@ pub(crate) async fn create(
     Body(NewPingEndpoint { number, name }): Body<NewPingEndpoint>,
 ) -> Result<impl IntoResponse, Problem> {
     super::api_keys::check_name(&name)?;
-    let listed = gateway.read(move |reader| reader.tracking_number(number)).await?;
+    let listed = gateway.tracking_number(number).await?;
     let listed = listed.filter(|listed| principal.role.sees_account(listed.seller));
     let Some(listed) = listed else {
         return Err(Problem::field(Kind::Invalid, "number", "is not listed", "list the number first"));

@@ -280,6 +280,14 @@ impl Coordination {
         }
     }
 
+    /// How many other nodes listen to this exchange's news on Redis now; in memory there is none.
+    pub async fn other_nodes(&self) -> Result<u64, CoordinationError> {
+        match self.adapter() {
+            Adapter::Memory(_) => Ok(0),
+            Adapter::Redis(redis) => Ok(redis.listeners().await?.saturating_sub(1)),
+        }
+    }
+
     /// The least that asking costs: one round trip that counts, on the connection that reservations take. In memory there is none.
     pub async fn bare_round_trip(&self) -> Result<(), CoordinationError> {
         match self.adapter() {

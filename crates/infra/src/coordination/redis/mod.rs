@@ -109,6 +109,14 @@ impl Redis {
         self.link.query::<u64>(&publish).await.map(|_| ())
     }
 
+    /// How many nodes listen to the news.
+    pub(super) async fn listeners(&self) -> Result<u64, CoordinationError> {
+        let mut ask = redis::cmd("PUBSUB");
+        ask.arg("NUMSUB").arg(news(&self.key_prefix));
+        let (_, count): (String, u64) = self.link.query(&ask).await?;
+        Ok(count)
+    }
+
     /// A bare round trip.
     pub(super) async fn increment(&self) -> Result<(), CoordinationError> {
         self.link.query::<u64>(redis::cmd("INCR").arg(self.yardstick())).await.map(|_| ())

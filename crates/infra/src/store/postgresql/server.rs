@@ -34,7 +34,7 @@ impl PostgresqlUrl {
     }
 
     /// What the driver needs.
-    pub(super) fn config(&self) -> Result<Config, PostgresqlError> {
+    pub fn config(&self) -> Result<Config, PostgresqlError> {
         config(&self.text)
     }
 }
