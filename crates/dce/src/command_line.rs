@@ -436,7 +436,9 @@ pub(crate) enum BenchCommand {
     /// the other only an API. A bid's price is changed over the API of the one, then the other is pinged: what the change took, and what
     /// it took until the ping was answered with the new price. Then the same from the other one. `missed` counts answers with an
     /// old price, and fails the command. Beside it: how many reads of one account the other node answers a second.
-    #[command(after_help = "Example:\n  dce bench nodes --config dce.toml --set store.url=postgresql://dce@localhost/empty")]
+    #[command(
+        after_help = "Example:\n  dce bench nodes --config dce.toml --set store.url=postgresql://dce@localhost/empty"
+    )]
     Nodes {
         /// The configuration
         #[command(flatten)]

@@ -90,7 +90,9 @@ impl Documents {
         for document in changed {
             match document {
                 Document::Account(id) => self.0.accounts.forget(|there, _| there == id),
-                Document::TrackingNumber(number) => self.0.tracking_numbers.forget(|there, _| there == number),
+                Document::TrackingNumber(number) => {
+                    self.0.tracking_numbers.forget(|there, _| there == number)
+                }
                 Document::BidProfile(id) => self.0.bid_profiles.forget(|there, _| there == id),
             }
         }
@@ -132,9 +134,8 @@ mod tests {
     const ID: AccountId = AccountId(Uuid::from_u128(1));
 
     async fn named(documents: &Documents, name: &str) -> String {
-        let read = || async {
-            Ok::<_, Infallible>(Some(Account::new(ID, AccountKind::Buyer, name, Timestamp(0))))
-        };
+        let read =
+            || async { Ok::<_, Infallible>(Some(Account::new(ID, AccountKind::Buyer, name, Timestamp(0)))) };
         let Ok(account) = documents.account(ID, read).await;
         account.expect("there").name
     }

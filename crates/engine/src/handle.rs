@@ -180,12 +180,7 @@ impl Engine {
 
     /// Revokes an API key with its sessions, or a session, on behalf of `actor`; returns when that, and its entry in the audit log, is
     /// durable. One revoked before keeps its first moment; whoever asks for that looks first, so that nothing is logged.
-    pub async fn revoke_api_key(
-        &self,
-        key: ApiKey,
-        at: Timestamp,
-        actor: Actor,
-    ) -> Result<(), CommandError> {
+    pub async fn revoke_api_key(&self, key: ApiKey, at: Timestamp, actor: Actor) -> Result<(), CommandError> {
         match self.seat() {
             Seat::Here(inbox) => inbox.revoke_api_key(key, at, actor).await,
             Seat::Elsewhere(link) => done(link.ask(Question::RevokeApiKey { key, at, actor }).await),

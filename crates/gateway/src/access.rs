@@ -14,8 +14,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use exchange::audit::{Actor, RoleKind};
 use exchange::id::AccountId;
-use infra::coordination::{RateLimiter, Verdict};
 use exchange::time::Timestamp;
+use infra::coordination::{RateLimiter, Verdict};
 use infra::store::{ApiKey, SessionTerms};
 use uuid::Uuid;
 
@@ -204,11 +204,7 @@ pub(crate) async fn guard(
 }
 
 /// Finds the key or the session a request was sent with.
-async fn authenticate(
-    gateway: &Gateway,
-    headers: &HeaderMap,
-    client: Client,
-) -> Result<Principal, Problem> {
+async fn authenticate(gateway: &Gateway, headers: &HeaderMap, client: Client) -> Result<Principal, Problem> {
     let Some(credentials) = headers.get(header::AUTHORIZATION) else {
         return Err(Problem::new(Kind::NotAuthenticated, "send Authorization: Bearer dce_..."));
     };

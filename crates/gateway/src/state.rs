@@ -3,6 +3,7 @@
 use crate::config::HttpConfig;
 use crate::live_bids::Sessions;
 use crate::problem::Problem;
+use crate::wrong_keys::WrongKeys;
 use engine::Engine;
 use exchange::account::Account;
 use exchange::audit::Actor;
@@ -11,7 +12,6 @@ use exchange::id::{AccountId, BidProfileId};
 use exchange::phone_number::PhoneNumber;
 use exchange::time::Timestamp;
 use exchange::tracking_number::TrackingNumber;
-use crate::wrong_keys::WrongKeys;
 use infra::coordination::{Coordination, RateLimit, RateLimiter, SecretHash};
 use infra::store::{ApiKey, Reader, StoreError};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -131,7 +131,10 @@ impl Gateway {
     }
 
     /// A tracking number, in the same way.
-    pub(crate) async fn tracking_number(&self, number: PhoneNumber) -> Result<Option<TrackingNumber>, Problem> {
+    pub(crate) async fn tracking_number(
+        &self,
+        number: PhoneNumber,
+    ) -> Result<Option<TrackingNumber>, Problem> {
         let read = || self.read(move |reader| reader.tracking_number(number));
         self.engine().documents().tracking_number(number, read).await
     }

@@ -120,7 +120,10 @@ mod tests {
     #[test]
     fn clients_count_by_network_and_only_trusted_proxies_are_believed() {
         let config = HttpConfig {
-            trusted_proxies: vec!["192.0.2.80".parse().expect("an address"), "::1".parse().expect("an address")],
+            trusted_proxies: vec![
+                "192.0.2.80".parse().expect("an address"),
+                "::1".parse().expect("an address"),
+            ],
             ..HttpConfig::default()
         };
         let wrong_keys = WrongKeys::new(&config, &Coordination::in_memory());
@@ -139,9 +142,14 @@ mod tests {
         for (peer, forwarded, expected) in cases {
             let peer: SocketAddr = peer.parse().expect("an address");
             let request = Request::get("/").extension(ConnectInfo(peer));
-            let request = forwarded.iter().fold(request, |request, line| request.header(FORWARDED_FOR, *line));
+            let request =
+                forwarded.iter().fold(request, |request, line| request.header(FORWARDED_FOR, *line));
             let client = wrong_keys.client(&request.body(Body::empty()).expect("a request"));
-            assert_eq!(client.0.map(|address| address.to_string()).as_deref(), expected, "{peer} {forwarded:?}");
+            assert_eq!(
+                client.0.map(|address| address.to_string()).as_deref(),
+                expected,
+                "{peer} {forwarded:?}"
+            );
         }
     }
 }

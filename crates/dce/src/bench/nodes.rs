@@ -60,14 +60,18 @@ struct Change {
 pub(super) fn run(settings: &SettingFlags, config: &Config, changes: usize) -> Result<NodesFigures, Failure> {
     let empty = EmptyStore::of(config)?;
     let EmptyStore::Postgresql(_) = &empty else {
-        let fix = "several nodes share a PostgreSQL; set it to postgresql, and store.url to an empty database";
+        let fix =
+            "several nodes share a PostgreSQL; set it to postgresql, and store.url to an empty database";
         return Err(Failure::usage(format!("store.kind is sqlite: {fix}")));
     };
     let key = {
         let store = empty.open()?;
         key::mint(&store.writer(), "bench", RoleKind::Admin, None)?.to_string()
     };
-    let folder = tempfile::Builder::new().prefix("dce-bench-").tempdir().map_err(|error| failed("a folder", &error))?;
+    let folder = tempfile::Builder::new()
+        .prefix("dce-bench-")
+        .tempdir()
+        .map_err(|error| failed("a folder", &error))?;
     let node_key = folder.path().join("node.key");
     let digits: String = (0..64).map(|_| fastrand::char('0'..='9')).collect();
     std::fs::write(&node_key, digits).map_err(|error| failed("the nodes' key", &error))?;
@@ -130,6 +134,7 @@ impl Node {
             ("http.requests_per_minute", "10000000".to_owned()),
             ("http.requests_burst", "10000000".to_owned()),
             ("coordination.key_prefix", format!("dce-bench-{}", std::process::id())),
+            ("bus.kafka.brokers", "[]".to_owned()),
             ("log.format", "json".to_owned()),
             ("log.level", "info".to_owned()),
         ];

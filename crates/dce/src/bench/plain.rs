@@ -72,7 +72,9 @@ pub(super) fn transfers_per_s(url: &PostgresqlUrl) -> Result<PlainFigures, Failu
         .enable_all()
         .build()
         .map_err(|error| Failure::environment(format!("no threads: {error}; raise the process limit")))?;
-    runtime.block_on(both(&database)).map_err(|error| Failure::environment(format!("the plain schema: {error}")))
+    runtime
+        .block_on(both(&database))
+        .map_err(|error| Failure::environment(format!("the plain schema: {error}")))
 }
 
 async fn both(database: &Config) -> Result<PlainFigures, Error> {

@@ -53,7 +53,8 @@ fn benchmarks_stand_on_what_the_configuration_names_and_on_nothing_real() {
     let config = directory();
     let toml = format!("[store]\nkind = \"postgresql\"\nurl = \"{}\"\n", database.url("postgres"));
     std::fs::write(config.path().join("dce.toml"), toml).expect("writable");
-    let bench = |arguments: &[&str]| run(&config, &[&["bench"], arguments, &["--config", "dce.toml"]].concat());
+    let bench =
+        |arguments: &[&str]| run(&config, &[&["bench"], arguments, &["--config", "dce.toml"]].concat());
     let restart = bench(&["restart", "--bids", "2000", "--format", "json"]);
     assert_eq!(restart.code, Some(0), "{restart:?}");
     let restart: Value = serde_json::from_str(&restart.stdout).expect("JSON");
@@ -95,12 +96,14 @@ fn reservations_are_measured_on_a_redis_that_no_node_uses() {
     assert_eq!(reserve["faults"], 0, "{reserve}");
     positive(&reserve, &["one_in_flight.reserve_us.p50", "reservations_per_s", "hot_ratio"]);
 
-    let coordination =
-        format!("[coordination]\nkind = \"redis\"\nurl = \"unix://{}\"\n", redis.socket());
+    let coordination = format!("[coordination]\nkind = \"redis\"\nurl = \"unix://{}\"\n", redis.socket());
     let exchange = Exchange::start_with(Setup { more: &coordination, ..Setup::default() });
     let refused = run(&directory(), &[&few[..], &on_redis].concat());
     assert_eq!(refused.code, Some(2), "{refused:?}");
-    assert!(refused.stderr.contains("an exchange uses it under the prefix dce, with so many nodes: 1"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("an exchange uses it under the prefix dce, with so many nodes: 1"),
+        "{refused:?}"
+    );
     exchange.stop_and_verify();
 }
 
@@ -109,7 +112,8 @@ fn a_changed_bid_is_in_the_next_pings_answer_on_another_node() {
     let database = Server::start("");
     let url = format!("store.url={}", database.url("postgres"));
     let on_postgresql = ["--set", "store.kind=postgresql", "--set", &url];
-    let nodes = figures(&[&["bench", "nodes", "--changes", "10", "--format", "json"][..], &on_postgresql].concat());
+    let nodes =
+        figures(&[&["bench", "nodes", "--changes", "10", "--format", "json"][..], &on_postgresql].concat());
     assert_eq!(nodes["missed"], 0, "{nodes}");
     positive(&nodes, &["from_the_book.seen_ms.p50", "from_another.seen_ms.p99", "remembered_reads_per_s"]);
 }

@@ -80,12 +80,7 @@ async fn one_session(engine: &Engine, link: &Link, node: &Node) -> Result<Infall
     }
 }
 
-async fn hear(
-    mut hearing: Hearing,
-    link: &Link,
-    node: &Node,
-    engine: &Engine,
-) -> Result<Infallible, Error> {
+async fn hear(mut hearing: Hearing, link: &Link, node: &Node, engine: &Engine) -> Result<Infallible, Error> {
     loop {
         let silent = |_| Error::new(ErrorKind::TimedOut, "nothing was heard of the node with the book");
         let message = timeout(SILENCE_MAX, hearing.next()).await.map_err(silent)??;

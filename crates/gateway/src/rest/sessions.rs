@@ -44,8 +44,11 @@ impl RequestBody for NewSession {
     fn problems(&self) -> Vec<FieldError> {
         let fix = "send 1 to 86400 seconds, or leave it out for an hour";
         let is_sound = (1..=TTL_S_MAX).contains(&self.ttl_s);
-        let problem =
-            || FieldError { field: "ttl_s".into(), problem: "is too short or too long".into(), fix: fix.into() };
+        let problem = || FieldError {
+            field: "ttl_s".into(),
+            problem: "is too short or too long".into(),
+            fix: fix.into(),
+        };
         if is_sound { Vec::new() } else { vec![problem()] }
     }
 }
@@ -99,8 +102,9 @@ pub(crate) async fn begin(
     let began_at = now();
     let live = gateway.read(move |reader| reader.live_sessions(key, began_at)).await?;
     if live.len() >= SESSIONS_PER_KEY_MAX {
-        let detail =
-            format!("this key has {SESSIONS_PER_KEY_MAX} live sessions, the most there may be; end one first");
+        let detail = format!(
+            "this key has {SESSIONS_PER_KEY_MAX} live sessions, the most there may be; end one first"
+        );
         return Err(Problem::new(Kind::Conflict, detail));
     }
     let text = ApiKeyText::mint().map_err(|error| Problem::internal(&error))?;
@@ -136,7 +140,10 @@ pub(crate) async fn end_current(
     principal: Principal,
 ) -> Result<StatusCode, Problem> {
     let Some(session) = principal.session else {
-        return Err(Problem::new(Kind::NotFound, "an API key asks, and no session; name a session by its id"));
+        return Err(Problem::new(
+            Kind::NotFound,
+            "an API key asks, and no session; name a session by its id",
+        ));
     };
     end_one(&gateway, principal, session.id).await
 }

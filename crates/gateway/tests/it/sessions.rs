@@ -27,8 +27,12 @@ async fn a_session_may_what_its_key_may_until_it_is_ended() {
     assert_eq!(listed.ids("id"), [&id]);
     let part = secret.rsplit('_').next().expect("three parts");
     assert!(!listed.text.contains(part), "the secret is shown once only");
-    let (began_at, expires_at) = (&listed.json["items"][0]["began_at"], &listed.json["items"][0]["expires_at"]);
-    assert_eq!(expires_at.as_i64().zip(began_at.as_i64()).map(|(end, start)| end - start), Some(3_600_000_000));
+    let (began_at, expires_at) =
+        (&listed.json["items"][0]["began_at"], &listed.json["items"][0]["expires_at"]);
+    assert_eq!(
+        expires_at.as_i64().zip(began_at.as_i64()).map(|(end, start)| end - start),
+        Some(3_600_000_000)
+    );
 
     let path = format!("{SESSIONS}/{id}");
     house.ask(Who::OtherBuyer, "DELETE", &path, Value::Null).await.expect(404);
@@ -73,7 +77,11 @@ async fn a_session_is_over_at_its_end_everywhere() {
     let status = stream.end().await;
     assert_eq!((status.code(), status.message()), (tonic::Code::Unauthenticated, reason.as_str()));
     let over = house.ask_with(Some(&secret), "GET", "/v1/accounts", Value::Null).await.expect(401);
-    assert!(over.json["detail"].as_str().expect("a detail").starts_with("the session is over"), "{}", over.text);
+    assert!(
+        over.json["detail"].as_str().expect("a detail").starts_with("the session is over"),
+        "{}",
+        over.text
+    );
     assert!(house.get(Who::Buyer, SESSIONS).await.expect(200).ids("id").is_empty());
 }
 
@@ -125,7 +133,8 @@ async fn the_audit_log_names_the_key_and_no_secret() {
     let (id, secret) = begin(&house, Who::Seller, json!({})).await;
     let current = format!("{SESSIONS}/current");
     house.ask_with(Some(&secret), "DELETE", &current, Value::Null).await.expect(204);
-    let listed = house.get(Who::Analyst, &format!("/v1/audit-entries?subject=session/{id}")).await.expect(200);
+    let listed =
+        house.get(Who::Analyst, &format!("/v1/audit-entries?subject=session/{id}")).await.expect(200);
     let items = listed.json["items"].as_array().expect("items");
     let actions: Vec<_> = items.iter().map(|entry| &entry["action"]).collect();
     assert_eq!(actions, ["session.ended", "session.began"]);

@@ -265,7 +265,8 @@ mod tests {
     fn the_one_that_reaches_a_limit_waits_until_the_window_has_slid() {
         let mut cell = Cell::default();
         let mut steps = 0;
-        for line in include_str!("../../tests/it/velocity.txt").lines().filter(|line| !line.starts_with('#')) {
+        for line in include_str!("../../tests/it/velocity.txt").lines().filter(|line| !line.starts_with('#'))
+        {
             let mut figures = line.split(' ').map_while(|word| word.parse::<u64>().ok());
             let (at_ms, wait_ms) = (figures.next().expect("a moment"), figures.next().expect("a wait"));
             assert_eq!(cell.count(LIMITS.each(), at_ms), wait_ms, "{line}");
@@ -330,7 +331,9 @@ mod tests {
         assert_eq!(shut.left("b", now), None);
         assert_eq!(shut.left("a", now + Duration::from_secs(9)), None);
         assert!(shut.is_empty());
-        for (words, is_heard) in [("wrong_key:192.0.2.1 5000", true), ("wrong_key:192.0.2.1", false), ("a b", false)] {
+        for (words, is_heard) in
+            [("wrong_key:192.0.2.1 5000", true), ("wrong_key:192.0.2.1", false), ("a b", false)]
+        {
             assert_eq!(shut.hear(words).is_some(), is_heard, "{words}");
         }
     }

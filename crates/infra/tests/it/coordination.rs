@@ -185,7 +185,10 @@ fn redis_counts_velocity_in_the_same_integers() {
     }
     assert_eq!(ask("two", "1", latest), ["-1"], "no room for another key");
     assert_eq!(ask("two", "2", latest), ["0"]);
-    let lives_ms: u64 = shared().say(&["PTTL", &even])[0].parse().or_else(|_| shared().say(&["PTTL", &odd])[0].parse()).expect("a time");
+    let lives_ms: u64 = shared().say(&["PTTL", &even])[0]
+        .parse()
+        .or_else(|_| shared().say(&["PTTL", &odd])[0].parse())
+        .expect("a time");
     assert!(lives_ms <= 2 * 86_400_000, "what is past is gone by itself: {lives_ms}");
 }
 

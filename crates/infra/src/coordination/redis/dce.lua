@@ -95,8 +95,8 @@ local function count(keys, args)
     longest = math.max(longest, wait)
   end
   redis.call('HSET', today, args[1], join(cell))
-  -- Until the day after this one is over.
-  redis.call('PEXPIRE', today, (day + 2) * WINDOWS_MS[3] - now)
+  -- Until a second before the day after this one is over: the next day but one has the same key.
+  redis.call('PEXPIRE', today, (day + 2) * WINDOWS_MS[3] - now - 1000)
   if longest > 0 then
     redis.call('PUBLISH', args[3], args[4] .. ' ' .. text(longest))
   end

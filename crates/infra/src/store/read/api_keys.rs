@@ -61,7 +61,8 @@ pub struct ApiKeyFilter {
     pub role_prefix: Option<&'static str>,
 }
 
-const SELECT: &str = "SELECT id, name, role, account, created_at, revoked_at, of_key, expires_at FROM api_keys";
+const SELECT: &str =
+    "SELECT id, name, role, account, created_at, revoked_at, of_key, expires_at FROM api_keys";
 
 impl Reader {
     /// The key or session whose secret has this SHA-256, unless it is revoked.
