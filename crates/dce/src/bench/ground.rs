@@ -5,7 +5,6 @@ use crate::failure::Failure;
 use infra::bus::kafka::KafkaConfig;
 use infra::coordination::{Coordination, CoordinationConfig, CoordinationKind};
 use infra::store::{AccountFilter, Page, Place, PostgresqlUrl, Store, StoreOptions};
-use std::path::Path;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -50,14 +49,6 @@ impl EmptyStore {
         match self {
             Self::Sqlite(_) => "sqlite",
             Self::Postgresql(_) => "postgresql",
-        }
-    }
-
-    /// The directory, where it is one.
-    pub(super) fn directory(&self) -> Option<&Path> {
-        match self {
-            Self::Sqlite(directory) => Some(directory.path()),
-            Self::Postgresql(_) => None,
         }
     }
 }

@@ -11,6 +11,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use engine::CommandError;
 use exchange::audit::RoleKind;
 use exchange::id::AccountId;
 use exchange::refused::FieldError;
@@ -42,14 +43,11 @@ fn an_hour() -> u64 {
 
 impl RequestBody for NewSession {
     fn problems(&self) -> Vec<FieldError> {
-        let fix = "send 1 to 86400 seconds, or leave it out for an hour";
-        let is_sound = (1..=TTL_S_MAX).contains(&self.ttl_s);
-        let problem = || FieldError {
-            field: "ttl_s".into(),
-            problem: "is too short or too long".into(),
-            fix: fix.into(),
-        };
-        if is_sound { Vec::new() } else { vec![problem()] }
+        if (1..=TTL_S_MAX).contains(&self.ttl_s) {
+            return Vec::new();
+        }
+        let (problem, fix) = ("is too short or too long", "send 1 to 86400, or leave it out for an hour");
+        vec![FieldError { field: "ttl_s".into(), problem: problem.into(), fix: fix.into() }]
     }
 }
 
@@ -86,8 +84,13 @@ impl SessionView {
 pub(crate) async fn begin(
     State(gateway): State<Gateway>,
     principal: Principal,
-    Body(NewSession { ttl_s, role }): Body<NewSession>,
+    Body(new): Body<NewSession>,
 ) -> Result<impl IntoResponse, Problem> {
+    let problems = new.problems();
+    if !problems.is_empty() {
+        return Err(CommandError::Invalid(problems).into());
+    }
+    let NewSession { ttl_s, role } = new;
     let Principal { key, session: None, role: own } = principal else {
         return Err(Problem::new(Kind::Forbidden, "a session begins no other; use its API key"));
     };
