@@ -355,10 +355,14 @@ pub(crate) enum BenchCommand {
     ///
     /// Settles connected calls through the real engine and store, each on disk before it counts. Beside it, in the same run:
     /// on SQLite how many syncs a second this disk can do at all; on `PostgreSQL` what a plain double-entry schema in the same
-    /// database does, with one transaction for each transfer.
+    /// database does, with one transaction for each transfer. The store is the configuration's: a database of `PostgreSQL` must be
+    /// empty, and SQLite has a directory of its own.
     #[command(after_help = "Examples:\n  dce bench settle --format json\n  \
-                      dce bench settle --store postgresql://dce@localhost/empty --buyers 1")]
+                      dce bench settle --config dce.toml --set store.url=postgresql://dce@localhost/empty --buyers 1")]
     Settle {
+        /// The configuration
+        #[command(flatten)]
+        settings: SettingFlags,
         /// Calls settled
         #[arg(long, default_value_t = 50_000, value_parser = value_parser!(u32).range(1..=7_000_000))]
         calls: u32,
@@ -368,19 +372,20 @@ pub(crate) enum BenchCommand {
         /// Buyers whose calls they are; one is a hot spot
         #[arg(long, default_value_t = 100, value_parser = value_parser!(u32).range(1..=10_000))]
         buyers: u32,
-        /// An empty database on a `PostgreSQL` server, instead of SQLite in a temporary directory
-        #[arg(long, value_name = "URL")]
-        store: Option<String>,
         /// For people or for machines
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
     /// A restart with so many bids in the store, to a book that decides
     ///
-    /// Fills a store of its own, closes it, and measures opening, loading and restoring. Beside it, in the same run: reading the
-    /// database's file once.
-    #[command(after_help = "Example:\n  dce bench restart --bids 1000000 --format json")]
+    /// Fills the configuration's store (an empty database of `PostgreSQL`, or SQLite in a directory of its own), closes it, and measures
+    /// opening, loading and restoring. Beside it, in the same run: reading SQLite's file, or the documents of all bids, once.
+    #[command(after_help = "Examples:\n  dce bench restart --bids 1000000 --format json\n  \
+                      dce bench restart --config dce.toml --set store.url=postgresql://dce@localhost/empty")]
     Restart {
+        /// The configuration
+        #[command(flatten)]
+        settings: SettingFlags,
         /// Standing bids
         #[arg(long, default_value_t = 100_000, value_parser = value_parser!(u32).range(1..=5_000_000))]
         bids: u32,
@@ -393,13 +398,15 @@ pub(crate) enum BenchCommand {
     },
     /// Events from the outbox to Kafka, and their lag
     ///
-    /// Writes events to a store of its own, relays them to topics of its own, and reads them as a consumer group: events a second, and
-    /// the time from durable to read. Beside it, in the same run: how many events the store alone makes durable.
-    #[command(after_help = "Example:\n  dce bench outbox --brokers 127.0.0.1:9092 --format json")]
+    /// Writes events to the configuration's store (an empty database of `PostgreSQL`, or SQLite in a directory of its own), relays them
+    /// to topics of its own on the configuration's brokers, and reads them as a consumer group: events a second, and the time from
+    /// durable to read. Beside it, in the same run: how many events the store alone makes durable.
+    #[command(after_help = "Examples:\n  dce bench outbox --config dce.toml --format json\n  \
+                      dce bench outbox --set bus.kafka.brokers=127.0.0.1:9092")]
     Outbox {
-        /// Kafka's brokers, as host:port, separated by commas
-        #[arg(long, value_delimiter = ',', required = true)]
-        brokers: Vec<String>,
+        /// The configuration
+        #[command(flatten)]
+        settings: SettingFlags,
         /// Events relayed at full speed
         #[arg(long, default_value_t = 200_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
         events: u32,
@@ -416,15 +423,37 @@ pub(crate) enum BenchCommand {
     /// Reservations of money, concurrency and caps on Redis
     ///
     /// Round trips with 1 and with 64 under way, reservations a second, and how many of those one buyer alone gets. Beside it, in turns:
-    /// a bare INCR on the same connection. Keys have a prefix of their own and are taken away, or expire in ten minutes.
-    #[command(after_help = "Example:\n  dce bench reserve --url redis://127.0.0.1:6379 --format json")]
+    /// a bare INCR on the same connection. Redis is the configuration's, and no node may be using it; keys have a prefix of their own and
+    /// are taken away, or expire in ten minutes.
+    #[command(after_help = "Examples:\n  dce bench reserve --config dce.toml --format json\n  \
+                      dce bench reserve --set coordination.kind=redis --set coordination.url=redis://127.0.0.1:6379")]
     Reserve {
-        /// Redis's address
-        #[arg(long)]
-        url: String,
+        /// The configuration
+        #[command(flatten)]
+        settings: SettingFlags,
         /// Reservations of each kind
         #[arg(long, default_value_t = 50_000, value_parser = value_parser!(u32).range(5..=10_000_000))]
         reservations: u32,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// From a bid that is changed on one node to a ping on another that sees it
+    ///
+    /// Starts two nodes as processes of their own on the configuration's `PostgreSQL`, whose database must be empty: one has the book,
+    /// the other only an API. A bid's price is changed over the API of the one, then the other is pinged: what the change took, and what
+    /// it took until the ping was answered with the new price. Then the same from the other one. `missed` counts answers with an
+    /// old price, and fails the command. Beside it: how many reads of one account the other node answers a second.
+    #[command(
+        after_help = "Example:\n  dce bench nodes --config dce.toml --set store.url=postgresql://dce@localhost/empty"
+    )]
+    Nodes {
+        /// The configuration
+        #[command(flatten)]
+        settings: SettingFlags,
+        /// Changes on each node
+        #[arg(long, default_value_t = 500, value_parser = value_parser!(u32).range(1..=100_000))]
+        changes: u32,
         /// For people or for machines
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,

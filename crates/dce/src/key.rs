@@ -89,6 +89,7 @@ fn keep(
         account,
         created_at: now(),
         revoked_at: None,
+        session: None,
     };
     Ok(writer.insert_api_key(key, text.secret_hash(), Actor::CommandLine)?)
 }
@@ -167,7 +168,7 @@ fn revoke(place: Place, id: &str) -> Result<(), Failure> {
     match store.reader().api_key(id)? {
         None => return Err(Failure::usage(format!("there is no key {id}; see `dce key list`"))),
         Some(key) if key.revoked_at.is_some() => {}
-        Some(_) => store.writer().revoke_api_key(id, now(), Actor::CommandLine)?,
+        Some(key) => store.writer().revoke_api_key(key, now(), Actor::CommandLine)?,
     }
     print(&format!("revoked {id}\n"))
 }

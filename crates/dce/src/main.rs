@@ -78,7 +78,7 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
         Command::Simulate { seeds, first_seed, calls, trace, format, .. } => {
             simulate::run(*first_seed, *seeds, *calls, *trace, *format).map_err(one)
         }
-        Command::Bench(command) => bench::run(command).map_err(one),
+        Command::Bench(command) => bench::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut CommandLine::command(), "dce", &mut script);

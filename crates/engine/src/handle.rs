@@ -1,5 +1,6 @@
 //! The handle by which the rest of the process reaches the owner of the book, on this node or on another.
 
+use crate::documents::Documents;
 use crate::inbox::Inbox;
 use crate::live_bidders::LiveBidders;
 use crate::nodes::link::Link;
@@ -15,13 +16,13 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
-use uuid::Uuid;
 
 /// A cheap, cloneable handle.
 #[derive(Debug, Clone)]
 pub struct Engine {
     seat: Arc<RwLock<Seat>>,
     live_bidders: LiveBidders,
+    documents: Documents,
     reservation_ms_max: u64,
 }
 
@@ -104,14 +105,16 @@ pub enum BookPlace {
 
 impl Engine {
     pub(crate) fn here(inbox: Inbox, reservation_ms_max: u64) -> Self {
-        let live_bidders = inbox.live_bidders.clone();
-        Self { seat: Arc::new(RwLock::new(Seat::Here(inbox))), live_bidders, reservation_ms_max }
+        let (live_bidders, documents) = (inbox.live_bidders.clone(), inbox.documents.clone());
+        // Every commit is made here.
+        documents.listen(true);
+        Self { seat: Arc::new(RwLock::new(Seat::Here(inbox))), live_bidders, documents, reservation_ms_max }
     }
 
     /// For a node that does not have the book: it [joins](crate::nodes::join) the one that does, or [takes it over](crate::take_over).
     pub fn elsewhere(live_bidders: LiveBidders, reservation_ms_max: u64) -> Self {
         let seat = Arc::new(RwLock::new(Seat::Elsewhere(Link::default())));
-        Self { seat, live_bidders, reservation_ms_max }
+        Self { seat, live_bidders, documents: Documents::default(), reservation_ms_max }
     }
 
     pub(crate) fn seat(&self) -> Seat {
@@ -124,7 +127,15 @@ impl Engine {
         if let Seat::Elsewhere(link) = &*seat {
             link.hand_over(&inbox);
         }
+        self.documents.listen(true);
         *seat = Seat::Here(inbox);
+    }
+
+    /// The session with the node that has the book is over: changes are not heard of, unless the book has come to this node.
+    pub(crate) fn lose_sight(&self) {
+        if let Seat::Elsewhere(_) = &*self.seat.read().unwrap_or_else(PoisonError::into_inner) {
+            self.documents.listen(false);
+        }
     }
 
     /// Gives an input to a call. New calls are refused when too much is waiting, when the store cannot write, when the node with the
@@ -155,7 +166,7 @@ impl Engine {
         }
     }
 
-    /// Adds an API key on behalf of `actor`; returns when it, and its entry in the audit log, is durable.
+    /// Adds an API key or a session on behalf of `actor`; returns when it, and its entry in the audit log, is durable.
     pub async fn insert_api_key(
         &self,
         key: ApiKey,
@@ -168,12 +179,12 @@ impl Engine {
         }
     }
 
-    /// Revokes an API key on behalf of `actor`; returns when that, and its entry in the audit log, is durable. One revoked before
-    /// keeps its first moment; whoever asks for that looks first, so that nothing is logged.
-    pub async fn revoke_api_key(&self, id: Uuid, at: Timestamp, actor: Actor) -> Result<(), CommandError> {
+    /// Revokes an API key with its sessions, or a session, on behalf of `actor`; returns when that, and its entry in the audit log, is
+    /// durable. One revoked before keeps its first moment; whoever asks for that looks first, so that nothing is logged.
+    pub async fn revoke_api_key(&self, key: ApiKey, at: Timestamp, actor: Actor) -> Result<(), CommandError> {
         match self.seat() {
-            Seat::Here(inbox) => inbox.revoke_api_key(id, at, actor).await,
-            Seat::Elsewhere(link) => done(link.ask(Question::RevokeApiKey { id, at, actor }).await),
+            Seat::Here(inbox) => inbox.revoke_api_key(key, at, actor).await,
+            Seat::Elsewhere(link) => done(link.ask(Question::RevokeApiKey { key, at, actor }).await),
         }
     }
 
@@ -192,6 +203,11 @@ impl Engine {
         if let Seat::Here(inbox) = self.seat() {
             inbox.gauges.outbox_is_full.store(is_full, Ordering::Relaxed);
         }
+    }
+
+    /// What this node remembers of the store's documents.
+    pub fn documents(&self) -> &Documents {
+        &self.documents
     }
 
     /// Who can be asked for live bids by this node.

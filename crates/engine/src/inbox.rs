@@ -1,6 +1,7 @@
 //! The way to the owner of the book from within its own process.
 
 use crate::clock::Clock;
+use crate::documents::Documents;
 use crate::handle::{CommandError, EngineStatus, Overloaded};
 use crate::live_bidders::LiveBidders;
 use crate::nodes::legs::Legs;
@@ -16,7 +17,6 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
 /// Longer than any auction may take: past it something is wrong, such as a disk that does not answer.
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +29,7 @@ pub(crate) struct Inbox {
     pub(crate) writer: Writer,
     pub(crate) pings: Pings,
     pub(crate) live_bidders: LiveBidders,
+    pub(crate) documents: Documents,
     pub(crate) legs: Legs,
     pub(crate) clock: Clock,
 }
@@ -113,11 +114,11 @@ impl Inbox {
 
     pub(crate) async fn revoke_api_key(
         &self,
-        id: Uuid,
+        key: ApiKey,
         at: Timestamp,
         actor: Actor,
     ) -> Result<(), CommandError> {
-        self.written(move |writer| writer.revoke_api_key(id, at, actor)).await
+        self.written(move |writer| writer.revoke_api_key(key, at, actor)).await
     }
 
     /// Writes what the owner has nothing to do with, on a thread that may wait.

@@ -8,9 +8,11 @@ mod clock;
 mod inbox;
 mod handle;
 mod live_bidders;
+mod documents;
 mod runner;
 pub mod nodes;
 
+pub use documents::Documents;
 pub use handle::{BookPlace, CommandError, Engine, EngineStatus, Overloaded};
 pub use live_bidders::{BidderConnection, BidderMessage, LiveBidders};
 pub use owner::{Decided, Owner, Recovery};

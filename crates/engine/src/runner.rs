@@ -2,6 +2,7 @@
 //! actions out once it is durable.
 
 use crate::clock::Clock;
+use crate::documents::{Document, Documents};
 use crate::handle::{CommandError, Engine};
 use crate::inbox::{Gauges, Inbox, Message, Pings};
 use crate::live_bidders::LiveBidders;
@@ -84,7 +85,8 @@ pub fn start(
     actions: UnboundedSender<(CallId, Action)>,
 ) -> Result<(Engine, EngineThread), StartError> {
     let reservation_ms_max = policy.reservation_ms_max;
-    let (inbox, thread) = begin(store, config, policy, live_bidders, actions, Owner::recover)?;
+    let around = Around { live_bidders, documents: Documents::default(), actions };
+    let (inbox, thread) = begin(store, config, policy, around, Owner::recover)?;
     Ok((Engine::here(inbox, reservation_ms_max), thread))
 }
 
@@ -97,8 +99,9 @@ pub fn take_over(
     policy: Policy,
     actions: UnboundedSender<(CallId, Action)>,
 ) -> Result<EngineThread, StartError> {
-    let live_bidders = engine.live_bidders().clone();
-    let (inbox, thread) = begin(store, config, policy, live_bidders, actions, Owner::take_over)?;
+    let (live_bidders, documents) = (engine.live_bidders().clone(), engine.documents().clone());
+    let around = Around { live_bidders, documents, actions };
+    let (inbox, thread) = begin(store, config, policy, around, Owner::take_over)?;
     engine.sit_down(inbox);
     Ok(thread)
 }
@@ -106,12 +109,18 @@ pub fn take_over(
 /// How an owner is restored.
 type Recover = fn(Snapshot, Policy, Arc<Screening>, Timestamp) -> Recovery;
 
+/// What an owner has to do with on its node.
+struct Around {
+    live_bidders: LiveBidders,
+    documents: Documents,
+    actions: UnboundedSender<(CallId, Action)>,
+}
+
 fn begin(
     store: &Store,
     config: &EngineConfig,
     policy: Policy,
-    live_bidders: LiveBidders,
-    actions: UnboundedSender<(CallId, Action)>,
+    Around { live_bidders, documents, actions }: Around,
     recover: Recover,
 ) -> Result<(Inbox, EngineThread), StartError> {
     let snapshot = store.load()?;
@@ -132,6 +141,7 @@ fn begin(
         writer: store.writer(),
         pings: Pings::default(),
         live_bidders,
+        documents,
         legs: Legs::default(),
         clock,
     };
@@ -300,7 +310,16 @@ impl Runner {
 
     /// Hands a unit to the writer, waiting while its queue is full: that is how a slow disk slows the exchange down.
     fn write(&self, unit: UnitOfWork, told: impl FnOnce(CommitResult) + Send + 'static) {
-        if self.inbox.writer.submit_blocking(unit, OnDurable::new(told)).is_err() {
+        let changed: Vec<Document> = unit.records.iter().filter_map(Document::of).collect();
+        let documents = self.inbox.documents.clone();
+        let on_durable = OnDurable::new(move |result| {
+            // Before anybody hears that it is done.
+            if result == CommitResult::Durable && !changed.is_empty() {
+                documents.changed(changed);
+            }
+            told(result);
+        });
+        if self.inbox.writer.submit_blocking(unit, on_durable).is_err() {
             tracing::error!("unit of work not written: the store has stopped");
         }
     }

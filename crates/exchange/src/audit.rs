@@ -99,8 +99,12 @@ pub enum AuditAction {
     DepositBooked,
     /// An API key, or a ping endpoint's, was made.
     ApiKeyCreated,
-    /// An API key, or a ping endpoint's, was revoked.
+    /// An API key, or a ping endpoint's, was revoked, and its sessions with it.
     ApiKeyRevoked,
+    /// An API key began a session.
+    SessionBegan,
+    /// A session was ended before its time.
+    SessionEnded,
     /// The exchange started.
     ExchangeStarted,
     /// The exchange stopped in good order.
@@ -126,6 +130,8 @@ impl AuditAction {
             Self::DepositBooked => "deposit.booked",
             Self::ApiKeyCreated => "api_key.created",
             Self::ApiKeyRevoked => "api_key.revoked",
+            Self::SessionBegan => "session.began",
+            Self::SessionEnded => "session.ended",
             Self::ExchangeStarted => "exchange.started",
             Self::ExchangeStopped => "exchange.stopped",
         }

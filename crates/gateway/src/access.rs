@@ -4,18 +4,19 @@
 //! the caller's own account is the handler's to check, with the [`Principal`] it is given.
 
 use crate::api_key::ApiKeyText;
-use crate::problem::{Kind, Problem};
-use crate::state::Gateway;
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use crate::problem::{Kind, Problem, whole_seconds};
+use crate::state::{Gateway, now};
+use crate::wrong_keys::{Client, too_many};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use exchange::audit::{Actor, RoleKind};
 use exchange::id::AccountId;
+use exchange::time::Timestamp;
 use infra::coordination::{RateLimiter, Verdict};
-use infra::store::ApiKey;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use infra::store::{ApiKey, SessionTerms};
 use uuid::Uuid;
 
 /// On whose behalf a request is made.
@@ -62,14 +63,38 @@ impl Role {
     }
 }
 
-/// Who makes a request: the key and its role.
+/// Who makes a request: the API key, the session of it if it is one, and its role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Principal {
     pub(crate) key: Uuid,
+    pub(crate) session: Option<OwnSession>,
     pub(crate) role: Role,
 }
 
+/// The session that makes a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OwnSession {
+    pub(crate) id: Uuid,
+    pub(crate) expires_at: Timestamp,
+}
+
 impl Principal {
+    /// What the store keeps. A row that makes no sense is nobody.
+    fn of(key: &ApiKey) -> Option<Self> {
+        let own = |session: SessionTerms| OwnSession { id: key.id, expires_at: session.expires_at };
+        Some(Self { key: key.stands_for(), session: key.session.map(own), role: Role::read(key)? })
+    }
+
+    /// Whether it is a session whose time is over.
+    fn is_over(self, now: Timestamp) -> bool {
+        self.session.is_some_and(|session| session.expires_at <= now)
+    }
+
+    /// What was sent: the session, or the API key itself.
+    pub(crate) fn credential(self) -> Uuid {
+        self.session.map_or(self.key, |session| session.id)
+    }
+
     /// Who the audit log says it was.
     pub(crate) fn actor(self) -> Actor {
         Actor::ApiKey { id: self.key, role: self.role.kind() }
@@ -155,14 +180,14 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Result<Response, Problem> {
     let Policy::Roles(allowed) = policy else { return Ok(next.run(request).await) };
-    let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
-    let principal = authenticate(&gateway, request.headers(), from).await?;
+    let client = gateway.wrong_keys().client(&request);
+    let principal = authenticate(&gateway, request.headers(), client).await?;
     let rate = gateway.rates().take(principal.key).await?;
     let rate_headers = rate_headers(gateway.rates(), rate);
     let result = match rate {
         Verdict::Waits { for_ } => {
             let detail = "this key has used up its requests; wait for as long as Retry-After says";
-            Err(Problem::new(Kind::RateLimited, detail).with_retry_after_s(whole_seconds(for_)))
+            Err(Problem::new(Kind::RateLimited, detail).with_retry_after(for_))
         }
         Verdict::Passes { .. } if !allowed.contains(&principal.role.kind()) => {
             let role = principal.role.kind().name();
@@ -178,53 +203,44 @@ pub(crate) async fn guard(
     Ok(response)
 }
 
-/// Finds the key a request was sent with.
-async fn authenticate(
-    gateway: &Gateway,
-    headers: &HeaderMap,
-    from: Option<IpAddr>,
-) -> Result<Principal, Problem> {
+/// Finds the key or the session a request was sent with.
+async fn authenticate(gateway: &Gateway, headers: &HeaderMap, client: Client) -> Result<Principal, Problem> {
     let Some(credentials) = headers.get(header::AUTHORIZATION) else {
         return Err(Problem::new(Kind::NotAuthenticated, "send Authorization: Bearer dce_..."));
     };
-    if let Some(principal) = find(gateway, credentials).await? {
+    let wrong_keys = gateway.wrong_keys();
+    if let Some(wait) = wrong_keys.shut_out_for(client) {
+        return Err(too_many(wait));
+    }
+    let key = find(gateway, credentials).await?;
+    if let Some(principal) = key.as_ref().and_then(Principal::of) {
+        if principal.is_over(now()) {
+            // Whoever has its secret did not guess it.
+            let detail = "the session is over; begin another with an API key";
+            return Err(Problem::new(Kind::NotAuthenticated, detail));
+        }
         return Ok(principal);
     }
-    // Right keys are heard from such an address all the same: behind a proxy, many clients share one.
-    if let Some(from) = from
-        && let Verdict::Waits { for_ } = gateway.wrong_keys().take(network(from)).await?
-    {
-        let detail = "too many wrong API keys from this address; wait for as long as Retry-After says";
-        return Err(Problem::new(Kind::RateLimited, detail).with_retry_after_s(whole_seconds(for_)));
-    }
-    Err(Problem::new(Kind::NotAuthenticated, "the API key is unknown or revoked; use one that is not"))
+    Err(match wrong_keys.count(client).await? {
+        Some(wait) => too_many(wait),
+        None => {
+            let detail = "the API key is unknown or revoked; use one that is not";
+            Problem::new(Kind::NotAuthenticated, detail)
+        }
+    })
 }
 
-/// What one attacker has at least: an IPv4 address, or a /64 of IPv6.
-pub(crate) fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-    }
-}
-
-async fn find(gateway: &Gateway, credentials: &HeaderValue) -> Result<Option<Principal>, Problem> {
+async fn find(gateway: &Gateway, credentials: &HeaderValue) -> Result<Option<ApiKey>, Problem> {
     let Some(text) = credentials.to_str().ok().and_then(bearer) else { return Ok(None) };
     let Ok(text) = text.parse::<ApiKeyText>() else { return Ok(None) };
-    let hash = text.secret_hash();
-    let key = gateway.api_key(hash).await?;
-    let key = key.filter(|key| key.id == text.id && key.revoked_at.is_none());
-    Ok(key.and_then(|key| Some(Principal { key: key.id, role: Role::read(&key)? })))
+    let key = gateway.api_key(text.secret_hash()).await?;
+    Ok(key.filter(|key| key.id == text.id && key.revoked_at.is_none()))
 }
 
 /// The token of `Bearer <token>` (RFC 6750); the scheme's case does not matter.
 fn bearer(credentials: &str) -> Option<&str> {
     let (scheme, token) = credentials.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-}
-
-fn whole_seconds(wait: std::time::Duration) -> u64 {
-    u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
 }
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10).
@@ -270,20 +286,9 @@ mod tests {
                 account,
                 created_at: Timestamp(0),
                 revoked_at: None,
+                session: None,
             };
             assert_eq!(Role::read(&key), expected, "{role} {account:?}");
-        }
-    }
-
-    #[test]
-    fn addresses_count_by_network() {
-        let cases = [
-            ("192.0.2.7", "192.0.2.7"),
-            ("::ffff:192.0.2.7", "192.0.2.7"),
-            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
-        ];
-        for (address, expected) in cases {
-            assert_eq!(network(address.parse().expect("an address")).to_string(), expected);
         }
     }
 

@@ -1,6 +1,7 @@
 //! `[http]` of the configuration.
 
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// The largest request body, in bytes. Not a setting: no request of this API comes near it.
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -21,8 +22,14 @@ pub struct HttpConfig {
     pub requests_per_minute: u32,
     /// Requests each API key may send at once after a pause.
     pub requests_burst: u32,
-    /// Wrong API keys one address may try a minute before it is told to wait with 429. Right keys are not.
+    /// Wrong API keys that shut an address (IPv4, or a /64 of IPv6) out, with 429, until fewer are within the last minute.
     pub wrong_keys_per_minute: u32,
+    /// The same within an hour.
+    pub wrong_keys_per_hour: u32,
+    /// The same within 24 hours.
+    pub wrong_keys_per_day: u32,
+    /// Proxies in front of this API: what they add to `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Where sellers can send calls over SIP, such as `sip.example.com` or `203.0.113.10:5060`: pings are answered with a SIP URI
     /// at this host. Absent, with the number alone.
     pub public_sip_host: Option<String>,
@@ -40,6 +47,9 @@ impl Default for HttpConfig {
             requests_per_minute: 6_000,
             requests_burst: 600,
             wrong_keys_per_minute: 30,
+            wrong_keys_per_hour: 300,
+            wrong_keys_per_day: 1_000,
+            trusted_proxies: Vec::new(),
             public_sip_host: None,
             live_bid_sessions_max: 256,
         }

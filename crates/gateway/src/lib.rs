@@ -7,6 +7,7 @@ mod config;
 mod problem;
 mod api_key;
 mod ping_endpoint;
+mod wrong_keys;
 mod state;
 mod access;
 mod request;

@@ -1,16 +1,16 @@
 //! Ping endpoints: URLs by which a partner pings for one number of one seller without an API key. The URL's secret is kept like
 //! an API key's, as a row of the same table: its role is `ping:<number>`, which opens nothing else.
 
-use crate::access::{Role, network};
+use crate::access::Role;
 use crate::problem::Problem;
 use crate::state::Gateway;
+use crate::wrong_keys::Client;
 use exchange::id::AccountId;
 use exchange::phone_number::PhoneNumber;
 use infra::coordination::Verdict;
 use infra::store::ApiKey;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::net::IpAddr;
 
 /// Bytes of a secret: 128 bits of the operating system's randomness, so that a plain hash of it is safe to keep.
 const SECRET_BYTES: usize = 16;
@@ -101,15 +101,15 @@ impl PingEndpoint {
     pub(crate) async fn admit(
         gateway: &Gateway,
         secret: &PingSecret,
-        from: Option<IpAddr>,
+        client: Client,
     ) -> Result<Self, NotAdmitted> {
+        if gateway.wrong_keys().shut_out_for(client).is_some() {
+            return Err(NotAdmitted::TooOften);
+        }
         let key = gateway.api_key(secret.hash()).await?;
         let Some((key, endpoint)) = key.and_then(|key| Some((key.id, Self::of(&key)?))) else {
-            let Some(from) = from else { return Err(NotAdmitted::Unknown) };
-            return Err(match gateway.wrong_keys().take(network(from)).await.map_err(Problem::from)? {
-                Verdict::Waits { .. } => NotAdmitted::TooOften,
-                Verdict::Passes { .. } => NotAdmitted::Unknown,
-            });
+            let wait = gateway.wrong_keys().count(client).await.map_err(Problem::from)?;
+            return Err(wait.map_or(NotAdmitted::Unknown, |_| NotAdmitted::TooOften));
         };
         match gateway.rates().take(key).await.map_err(Problem::from)? {
             Verdict::Passes { .. } => Ok(endpoint),
@@ -147,7 +147,8 @@ mod tests {
             ("seller".to_owned(), Some(seller), None),
         ] {
             let (id, name) = (Uuid::nil(), String::new());
-            let key = ApiKey { id, name, role, account, created_at: Timestamp(0), revoked_at: None };
+            let (created_at, revoked_at, session) = (Timestamp(0), None, None);
+            let key = ApiKey { id, name, role, account, created_at, revoked_at, session };
             assert_eq!(PingEndpoint::of(&key), expected, "{}", key.role);
         }
     }

@@ -7,6 +7,7 @@ use engine::CommandError;
 use infra::coordination::CoordinationError;
 use infra::store::StoreError;
 use serde::Serialize;
+use std::time::Duration;
 use utoipa::ToSchema;
 
 /// What kind of problem it is. Programs tell problems apart by it, so its name never changes.
@@ -189,6 +190,12 @@ impl Problem {
         Self { retry_after_s: Some(retry_after_s), ..self }
     }
 
+    /// In whole seconds, at least one.
+    #[must_use]
+    pub(crate) fn with_retry_after(self, wait: Duration) -> Self {
+        self.with_retry_after_s(whole_seconds(wait))
+    }
+
     /// What kind it is.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
@@ -286,6 +293,11 @@ impl IntoResponse for Problem {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// Rounded up, and at least one.
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u64::MAX).max(1)
 }
 
 /// Names the request in answers and logs.

@@ -3,13 +3,18 @@
 use crate::config::HttpConfig;
 use crate::live_bids::Sessions;
 use crate::problem::Problem;
+use crate::wrong_keys::WrongKeys;
 use engine::Engine;
+use exchange::account::Account;
 use exchange::audit::Actor;
+use exchange::bid::BidProfile;
+use exchange::id::{AccountId, BidProfileId};
+use exchange::phone_number::PhoneNumber;
 use exchange::time::Timestamp;
+use exchange::tracking_number::TrackingNumber;
 use infra::coordination::{Coordination, RateLimit, RateLimiter, SecretHash};
 use infra::store::{ApiKey, Reader, StoreError};
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
@@ -39,7 +44,7 @@ pub(crate) struct Gateway(Arc<Inner>);
 struct Inner {
     dependencies: Dependencies,
     rates: RateLimiter<Uuid>,
-    wrong_keys: RateLimiter<IpAddr>,
+    wrong_keys: WrongKeys,
     in_flight: Semaphore,
     request_timeout: Duration,
     public_sip_host: Option<String>,
@@ -56,10 +61,9 @@ impl Gateway {
     pub(crate) fn new(config: &HttpConfig, dependencies: Dependencies) -> Self {
         let coordination = &dependencies.coordination;
         let rate = RateLimit::new(config.requests_per_minute, config.requests_burst);
-        let wrong_keys = RateLimit::new(config.wrong_keys_per_minute, config.wrong_keys_per_minute);
         Self(Arc::new(Inner {
             rates: RateLimiter::new(coordination, "key", rate),
-            wrong_keys: RateLimiter::new(coordination, "wrong_key", wrong_keys),
+            wrong_keys: WrongKeys::new(config, coordination),
             dependencies,
             in_flight: Semaphore::new(config.requests_in_flight_max),
             request_timeout: Duration::from_millis(config.request_timeout_ms),
@@ -84,7 +88,7 @@ impl Gateway {
         &self.0.rates
     }
 
-    pub(crate) fn wrong_keys(&self) -> &RateLimiter<IpAddr> {
+    pub(crate) fn wrong_keys(&self) -> &WrongKeys {
         &self.0.wrong_keys
     }
 
@@ -120,17 +124,39 @@ impl Gateway {
         read.map_err(|error| Problem::internal(&error))?.map_err(Problem::from)
     }
 
-    /// The API key with this secret, unless it is revoked. Looked up a moment ago, the store is not asked.
+    /// An account. Looked up a moment ago, and not changed since, the store is not asked.
+    pub(crate) async fn account(&self, id: AccountId) -> Result<Option<Account>, Problem> {
+        let read = || self.read(move |reader| reader.account(id));
+        self.engine().documents().account(id, read).await
+    }
+
+    /// A tracking number, in the same way.
+    pub(crate) async fn tracking_number(
+        &self,
+        number: PhoneNumber,
+    ) -> Result<Option<TrackingNumber>, Problem> {
+        let read = || self.read(move |reader| reader.tracking_number(number));
+        self.engine().documents().tracking_number(number, read).await
+    }
+
+    /// A bid profile, in the same way.
+    pub(crate) async fn bid_profile(&self, id: BidProfileId) -> Result<Option<BidProfile>, Problem> {
+        let read = || self.read(move |reader| reader.bid_profile(id));
+        self.engine().documents().bid_profile(id, read).await
+    }
+
+    /// The API key or session with this secret, unless it is revoked. Looked up a moment ago, the store is not asked.
     pub(crate) async fn api_key(&self, hash: SecretHash) -> Result<Option<ApiKey>, Problem> {
         let read = || self.read(move |reader| reader.api_key_by_hash(&hash));
         self.0.dependencies.coordination.api_key(hash, read).await
     }
 
-    /// Revokes an API key, for good: no node hears it from now on. One that is revoked already keeps its first moment.
-    pub(crate) async fn revoke_api_key(&self, key: &ApiKey, actor: Actor) -> Result<(), Problem> {
+    /// Revokes an API key with its sessions, or a session, for good: no node hears it from now on. One that is revoked already keeps its
+    /// first moment.
+    pub(crate) async fn revoke_api_key(&self, key: ApiKey, actor: Actor) -> Result<(), Problem> {
         let id = key.id;
         if key.revoked_at.is_none() {
-            self.engine().revoke_api_key(id, now(), actor).await?;
+            self.engine().revoke_api_key(key, now(), actor).await?;
         }
         if let Err(error) = self.0.dependencies.coordination.revoked(id).await {
             tracing::warn!(%error, key = %id, "other nodes may believe a revoked key for some seconds");

@@ -1,6 +1,7 @@
 //! Benchmarks: every figure the project claims, from one command anyone can run.
 
 pub(crate) mod percentiles;
+mod ground;
 mod market;
 mod auction;
 mod decision;
@@ -9,60 +10,60 @@ mod settle;
 mod outbox;
 mod restart;
 mod reserve;
+mod nodes;
 
 use crate::command_line::{BenchCommand, Format};
 use crate::failure::Failure;
-use crate::print;
-use infra::coordination::RedisUrl;
+use crate::{load, one, print};
 use serde::Serialize;
 use serde_json::Value;
 
 /// Runs one benchmark and prints its figures.
-pub(crate) fn run(command: &BenchCommand) -> Result<(), Failure> {
+pub(crate) fn run(command: &BenchCommand) -> Result<(), Vec<Failure>> {
     match command {
         BenchCommand::Decision { bids, calls, seed, format } => {
             let figures = decision::run(*bids as usize, *calls as usize, *seed);
-            show(&figures, *format)?;
-            none_of(figures.differences as u64, "route plans differ from the naive scan's")
+            report(&figures, *format, figures.differences, "route plans differ from the naive scan's")
         }
         BenchCommand::Auction { bids, updates_per_s, calls, seed, format } => {
             let figures = auction::run(*bids as usize, *updates_per_s, *calls as usize, *seed);
-            show(&figures, *format)?;
-            none_of(figures.differences as u64, "answers differ from the naive scan's")
+            report(&figures, *format, figures.differences, "answers differ from the naive scan's")
         }
-        BenchCommand::Settle { calls, in_flight, buyers, store, format } => {
-            let load = settle::Load {
-                calls: *calls as usize,
-                in_flight: *in_flight as usize,
-                buyers: *buyers,
-                postgresql: store.as_deref(),
-            };
-            let figures = settle::run(&load)?;
-            show(&figures, *format)?;
-            none_of(figures.violations, "violations in the books")
+        BenchCommand::Settle { settings, calls, in_flight, buyers, format } => {
+            let config = load(settings)?.config;
+            let settled =
+                settle::Load { calls: *calls as usize, in_flight: *in_flight as usize, buyers: *buyers };
+            let figures = settle::run(&config, settled).map_err(one)?;
+            let violations = usize::try_from(figures.violations).unwrap_or(usize::MAX);
+            report(&figures, *format, violations, "violations in the books")
         }
-        BenchCommand::Outbox { brokers, events, paced_per_s, paced_s, format } => {
-            let figures = outbox::run(brokers.clone(), *events as usize, *paced_per_s, *paced_s)?;
-            show(&figures, *format)?;
-            none_of(figures.faults as u64, "events are missing or out of order")
+        BenchCommand::Outbox { settings, events, paced_per_s, paced_s, format } => {
+            let config = load(settings)?.config;
+            let figures = outbox::run(&config, *events as usize, *paced_per_s, *paced_s).map_err(one)?;
+            report(&figures, *format, figures.faults, "events are missing or out of order")
         }
-        BenchCommand::Restart { bids, seed, format } => {
-            let figures = restart::run(*bids as usize, *seed)?;
-            show(&figures, *format)?;
-            none_of(figures.missing as u64, "bids are missing after the restart")
+        BenchCommand::Restart { settings, bids, seed, format } => {
+            let config = load(settings)?.config;
+            let figures = restart::run(&config, *bids as usize, *seed).map_err(one)?;
+            report(&figures, *format, figures.missing, "bids are missing after the restart")
         }
-        BenchCommand::Reserve { url, reservations, format } => {
-            let url = RedisUrl::parse(url).map_err(|error| Failure::usage(format!("--url {error}")))?;
-            let figures = reserve::run(url, *reservations as usize)?;
-            show(&figures, *format)?;
-            none_of(figures.faults as u64, "reservations or balances are wrong")
+        BenchCommand::Reserve { settings, reservations, format } => {
+            let config = load(settings)?.config;
+            let figures = reserve::run(&config.coordination, *reservations as usize).map_err(one)?;
+            report(&figures, *format, figures.faults, "reservations or balances are wrong")
+        }
+        BenchCommand::Nodes { settings, changes, format } => {
+            let config = load(settings)?.config;
+            let figures = nodes::run(settings, &config, *changes as usize).map_err(one)?;
+            report(&figures, *format, figures.missed, "changed bids were not in the next ping's answer")
         }
     }
 }
 
-/// Fails when there are any of what must not be.
-fn none_of(count: u64, what: &str) -> Result<(), Failure> {
-    if count == 0 { Ok(()) } else { Err(Failure::found(format!("{count} {what}"))) }
+/// Shows the figures, and fails when there are any of what must not be.
+fn report(figures: &impl Serialize, format: Format, wrong: usize, what: &str) -> Result<(), Vec<Failure>> {
+    show(figures, format).map_err(one)?;
+    if wrong == 0 { Ok(()) } else { Err(one(Failure::found(format!("{wrong} {what}")))) }
 }
 
 /// One JSON object, or one line a figure.

@@ -1,16 +1,18 @@
 //! `dce bench outbox`: how fast events go from the outbox to Kafka, and how long after it is durable an event reaches a consumer.
 
+use super::ground::{self, EmptyStore};
 use super::percentiles::Percentiles;
 use super::settle::submit;
+use crate::config::Config;
 use crate::failure::Failure;
 use exchange::effect::Record;
 use exchange::event::{Event, Fact, Subject};
 use exchange::id::{BidProfileId, CallId};
 use exchange::routing::Algorithm;
 use exchange::time::Timestamp;
-use infra::bus::kafka::{KafkaConfig, Relay};
+use infra::bus::kafka::Relay;
 use infra::bus::{Bus, BusError, Subscription};
-use infra::store::{Store, StoreOptions, UnitOfWork};
+use infra::store::{Store, UnitOfWork};
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -25,6 +27,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub(super) struct OutboxFigures {
+    store: &'static str,
     events: usize,
     /// The yardstick: events the store alone made durable in a second.
     stored_per_s: f64,
@@ -41,27 +44,22 @@ pub(super) struct OutboxFigures {
 
 /// Writes `events` events, relays them, then writes `paced_per_s` a second for `paced_s` seconds beside a consumer.
 pub(super) fn run(
-    brokers: Vec<String>,
+    config: &Config,
     events: usize,
     paced_per_s: u32,
     paced_s: u32,
 ) -> Result<OutboxFigures, Failure> {
-    let directory = tempfile::Builder::new()
-        .prefix("dce-bench-")
-        .tempdir()
-        .map_err(|error| Failure::environment(format!("temporary directory: {error}")))?;
-    let store = Store::open(directory.path(), &StoreOptions::default())?;
-    // Topics of this run alone.
-    let topic_prefix = format!("dce-bench-{}", Uuid::now_v7().simple());
-    let config = KafkaConfig { brokers, topic_prefix, ..KafkaConfig::default() };
+    let kafka = ground::kafka(&config.bus.kafka)?;
+    let empty = EmptyStore::of(config)?;
+    let store = empty.open()?;
 
     let stored_s = store_all(&store, events)?;
     let started = Instant::now();
-    let relay = Relay::start(&config, "/bench", store.reader(), store.writer())?;
+    let relay = Relay::start(&kafka, "/bench", store.reader(), store.writer())?;
     wait_until_sent(&relay, events)?;
     let relayed_s = started.elapsed().as_secs_f64();
 
-    let mut group = Bus::Kafka(config).subscribe("bench").map_err(failure)?;
+    let mut group = Bus::Kafka(kafka).subscribe("bench").map_err(failure)?;
     let (mut order, mut seen) = (Order::default(), 0);
     let until = Instant::now() + PATIENCE;
     while seen < events && Instant::now() < until {
@@ -77,6 +75,7 @@ pub(super) fn run(
     faults += paced.abs_diff(lags_us.len());
     let Percentiles { p50, p99, .. } = Percentiles::of(lags_us, 1_000.0);
     Ok(OutboxFigures {
+        store: empty.kind(),
         events,
         stored_per_s: events as f64 / stored_s,
         relayed_per_s: events as f64 / relayed_s,

@@ -2,9 +2,10 @@
 //! first. It is driven as hard as it goes, by a pool of connections with prepared statements.
 
 use crate::failure::Failure;
+use infra::store::{PostgresqlUrl, StoreError};
 use serde::Serialize;
 use std::time::{Duration, Instant};
-use tokio_postgres::{Client, Error, NoTls};
+use tokio_postgres::{Client, Config, Error, NoTls};
 
 /// Connections that transfer at the same time.
 const CLIENTS: u64 = 16;
@@ -65,19 +66,22 @@ impl PlainFigures {
 }
 
 /// Measures both kinds of traffic in a schema of its own, which goes away again.
-pub(super) fn transfers_per_s(url: &str) -> Result<PlainFigures, Failure> {
+pub(super) fn transfers_per_s(url: &PostgresqlUrl) -> Result<PlainFigures, Failure> {
+    let database = url.config().map_err(StoreError::from)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::environment(format!("no threads: {error}; raise the process limit")))?;
-    runtime.block_on(both(url)).map_err(|error| Failure::environment(format!("the plain schema: {error}")))
+    runtime
+        .block_on(both(&database))
+        .map_err(|error| Failure::environment(format!("the plain schema: {error}")))
 }
 
-async fn both(url: &str) -> Result<PlainFigures, Error> {
-    let client = connect(url).await?;
+async fn both(database: &Config) -> Result<PlainFigures, Error> {
+    let client = connect(database).await?;
     client.batch_execute(SCHEMA).await?;
-    let plain_transfers_per_s = measure(url, false).await?;
-    let plain_spread_transfers_per_s = measure(url, true).await?;
+    let plain_transfers_per_s = measure(database, false).await?;
+    let plain_spread_transfers_per_s = measure(database, true).await?;
     client.batch_execute("DROP SCHEMA dce_bench_plain CASCADE").await?;
     Ok(PlainFigures {
         plain_transfers_per_s,
@@ -87,10 +91,10 @@ async fn both(url: &str) -> Result<PlainFigures, Error> {
     })
 }
 
-async fn measure(url: &str, spread: bool) -> Result<f64, Error> {
+async fn measure(database: &Config, spread: bool) -> Result<f64, Error> {
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
-        clients.push((connect(url).await?, number));
+        clients.push((connect(database).await?, number));
     }
     let started = Instant::now();
     let working: Vec<_> = clients
@@ -106,8 +110,8 @@ async fn measure(url: &str, spread: bool) -> Result<f64, Error> {
     Ok(f64::from(transfers) / started.elapsed().as_secs_f64())
 }
 
-async fn connect(url: &str) -> Result<Client, Error> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+pub(super) async fn connect(database: &Config) -> Result<Client, Error> {
+    let (client, connection) = database.connect(NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
 }

@@ -1,5 +1,6 @@
 //! `dce bench reserve`: what one reservation of money, concurrency and caps costs on Redis, and how many there are a second.
 
+use super::ground;
 use super::percentiles::Percentiles;
 use crate::failure::Failure;
 use exchange::account::{Account, AccountKind};
@@ -12,8 +13,7 @@ use exchange::schedule::{LocalTime, ZoneName};
 use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use infra::coordination::{
-    Coordination, CoordinationConfig, CoordinationError, CoordinationKind, Ended, RedisUrl, Reservation,
-    ReservationKey, Reserved,
+    Coordination, CoordinationConfig, CoordinationError, Ended, Reservation, ReservationKey, Reserved,
 };
 use serde::Serialize;
 use std::num::NonZeroU64;
@@ -85,22 +85,21 @@ impl Compared {
     }
 }
 
-/// Reserves `reservations` times in each way, on the Redis at `url`, under a prefix of its own that is taken away afterwards.
-pub(super) fn run(url: RedisUrl, reservations: usize) -> Result<ReserveFigures, Failure> {
+/// Reserves `reservations` times in each way, under a prefix of its own that is taken away afterwards.
+pub(super) fn run(config: &CoordinationConfig, reservations: usize) -> Result<ReserveFigures, Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::environment(format!("no threads: {error}; raise the process limit")))?;
-    runtime.block_on(measure(url, reservations)).map_err(|error| Failure::environment(error.to_string()))
+    runtime.block_on(async {
+        let coordination = ground::redis(config).await?;
+        let measured = measure(coordination, reservations).await;
+        measured.map_err(|error| Failure::environment(error.to_string()))
+    })
 }
 
-async fn measure(url: RedisUrl, reservations: usize) -> Result<ReserveFigures, CoordinationError> {
-    let config = CoordinationConfig {
-        kind: CoordinationKind::Redis,
-        url: Some(url),
-        key_prefix: format!("dce-bench-{}", Uuid::now_v7().simple()),
-        timeout_ms: 5_000,
-        ..CoordinationConfig::default()
-    };
-    let coordination = Coordination::start(&config).await?;
+async fn measure(
+    coordination: Coordination,
+    reservations: usize,
+) -> Result<ReserveFigures, CoordinationError> {
     let market = Arc::new(Market::new(coordination));
     let loaded = market.coordination.rebuild(&snapshot(), NonZeroU64::MIN, |_| Uuid::nil()).await;
     let figures = match loaded {

@@ -1,6 +1,9 @@
 //! `dce bench restart`: how long a restart takes until the book is whole again, with so many bids in the store.
 
+use super::ground::EmptyStore;
 use super::market::{START, bid, commands, restored};
+use super::plain;
+use crate::config::Config;
 use crate::failure::Failure;
 use exchange::audit::{Actor, AuditEntry};
 use exchange::bid::BidProfile;
@@ -10,7 +13,7 @@ use exchange::effect::{Command, Effect, Record};
 use exchange::snapshot::Snapshot;
 use fastrand::Rng;
 use infra::store::image::BidImage;
-use infra::store::{OnDurable, Store, StoreOptions, UnitOfWork};
+use infra::store::{OnDurable, PostgresqlUrl, StoreError, StoreOptions, UnitOfWork};
 use serde::Serialize;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
@@ -25,11 +28,10 @@ const CHANGED_MAX: usize = 10_000;
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub(super) struct RestartFigures {
+    store: &'static str,
     bids: usize,
-    /// The database, in bytes.
-    file_bytes: u64,
-    /// The yardstick: reading all of the file once, front to back.
-    read_ms: f64,
+    #[serde(flatten)]
+    yardstick: Yardstick,
     /// Making the image of the bids, which an exchange does beside its work.
     image_ms: f64,
     /// Bids that were changed since.
@@ -40,6 +42,14 @@ pub(super) struct RestartFigures {
     from_documents: Restart,
     /// Bids missing from a restored book, or not as they were: must be 0.
     pub(super) missing: usize,
+}
+
+/// What the same machine does without us, in the same run: reading what is there once, front to back.
+#[derive(Debug, Serialize)]
+struct Yardstick {
+    /// SQLite: the file. PostgreSQL: the documents of all bids.
+    read_bytes: u64,
+    read_ms: f64,
 }
 
 /// One restart.
@@ -55,32 +65,28 @@ struct Restart {
     total_ms: f64,
 }
 
-/// Fills a store of its own with `bids` bids, closes it, and opens it again.
-pub(super) fn run(bids: usize, seed: u64) -> Result<RestartFigures, Failure> {
+/// Fills an empty store with `bids` bids, closes it, and opens it again.
+pub(super) fn run(config: &Config, bids: usize, seed: u64) -> Result<RestartFigures, Failure> {
+    let empty = EmptyStore::of(config)?;
     let directory = tempfile::Builder::new()
         .prefix("dce-bench-")
         .tempdir()
         .map_err(|error| Failure::environment(format!("temporary directory: {error}")))?;
     let image = BidImage::in_directory(directory.path());
     let changed = CHANGED_MAX.min(bids / 100);
-    let image_ms = fill(directory.path(), &image, bids, changed, seed)?;
-
-    let file = directory.path().join("exchange.sqlite");
-    let started = Instant::now();
-    let read = std::fs::read(&file);
-    let read = read.map_err(|error| Failure::environment(format!("{}: {error}", file.display())))?;
-    let read_ms = milliseconds(started);
-    let file_bytes = read.len() as u64;
-    drop(read);
-
+    let image_ms = fill(&empty, &image, bids, changed, seed)?;
+    let yardstick = match &empty {
+        EmptyStore::Sqlite(directory) => read_file(&directory.path().join("exchange.sqlite"))?,
+        EmptyStore::Postgresql(url) => read_documents(url)?,
+    };
     // One after the other, so that neither book is in the other's memory: of the first, only prints are kept.
-    let (with_image, bids_found) = restart(directory.path(), Some(image))?;
-    let (from_documents, expected) = restart(directory.path(), None)?;
+    let (with_image, bids_found) = restart(&empty, Some(image))?;
+    let (from_documents, expected) = restart(&empty, None)?;
     let same = bids_found.iter().zip(&expected).filter(|(found, expected)| found == expected);
     Ok(RestartFigures {
+        store: empty.kind(),
         bids,
-        file_bytes,
-        read_ms,
+        yardstick,
         image_ms,
         changed,
         restart: with_image,
@@ -89,11 +95,32 @@ pub(super) fn run(bids: usize, seed: u64) -> Result<RestartFigures, Failure> {
     })
 }
 
+fn read_file(file: &Path) -> Result<Yardstick, Failure> {
+    let started = Instant::now();
+    let read = std::fs::read(file);
+    let read = read.map_err(|error| Failure::environment(format!("{}: {error}", file.display())))?;
+    Ok(Yardstick { read_bytes: read.len() as u64, read_ms: milliseconds(started) })
+}
+
+fn read_documents(url: &PostgresqlUrl) -> Result<Yardstick, Failure> {
+    let database = url.config().map_err(StoreError::from)?;
+    let runtime = tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::environment(format!("no threads: {error}; raise the process limit")))?;
+    let read = runtime.block_on(async {
+        let client = plain::connect(&database).await?;
+        let started = Instant::now();
+        let rows = client.query("SELECT document::text FROM bid_profiles", &[]).await?;
+        let read_bytes = rows.iter().map(|row| row.get::<_, &str>(0).len() as u64).sum();
+        Ok::<_, tokio_postgres::Error>(Yardstick { read_bytes, read_ms: milliseconds(started) })
+    });
+    read.map_err(|error| Failure::environment(format!("{url}: {error}")))
+}
+
 /// Opens the store, up to a book that decides; also a print of each of its bids.
-fn restart(directory: &Path, bid_image: Option<BidImage>) -> Result<(Restart, Vec<u64>), Failure> {
+fn restart(empty: &EmptyStore, bid_image: Option<BidImage>) -> Result<(Restart, Vec<u64>), Failure> {
     let started = Instant::now();
     let options = StoreOptions { bid_image, ..StoreOptions::default() };
-    let store = Store::open(directory, &options)?;
+    let store = empty.open_with(&options)?;
     let open_ms = milliseconds(started);
     let snapshot = store.load()?;
     let load_ms = milliseconds(started) - open_ms;
@@ -113,8 +140,14 @@ fn print_of(bid: &BidProfile) -> u64 {
 }
 
 /// Fills the store, makes the image, and then changes some bids; how long the image took.
-fn fill(directory: &Path, image: &BidImage, bids: usize, changed: usize, seed: u64) -> Result<f64, Failure> {
-    let store = Store::open(directory, &StoreOptions::default())?;
+fn fill(
+    empty: &EmptyStore,
+    image: &BidImage,
+    bids: usize,
+    changed: usize,
+    seed: u64,
+) -> Result<f64, Failure> {
+    let store = empty.open()?;
     let mut book: Book = restored(Snapshot::default());
     let mut rng = Rng::with_seed(seed);
     let mut records: Vec<Record> = Vec::with_capacity(RECORDS_PER_UNIT);

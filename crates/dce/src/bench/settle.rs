@@ -1,7 +1,9 @@
 //! `dce bench settle`: how many calls a second can be settled durably, through the real core and the real store.
 
+use super::ground::EmptyStore;
 use super::percentiles::Percentiles;
 use super::plain::{self, PlainFigures};
+use crate::config::Config;
 use crate::failure::Failure;
 use engine::{Decided, Owner};
 use exchange::account::{Account, AccountKind};
@@ -17,10 +19,7 @@ use exchange::policy::Policy;
 use exchange::snapshot::Snapshot;
 use exchange::time::Timestamp;
 use exchange::tracking_number::{CallOrigin, TrackingNumber};
-use infra::store::{
-    AccountFilter, CommitResult, OnDurable, Page, PostgresqlUrl, Store, StoreError, StoreOptions, UnitOfWork,
-    Writer,
-};
+use infra::store::{CommitResult, OnDurable, Store, UnitOfWork, Writer};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -39,15 +38,14 @@ const START: Timestamp = Timestamp(1_782_925_200_000_000);
 const SYNC_PROBE: Duration = Duration::from_secs(2);
 
 /// What is to be measured.
-pub(super) struct Load<'a> {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
     /// Calls settled.
     pub(super) calls: usize,
     /// Settlements not yet durable, at most.
     pub(super) in_flight: usize,
     /// Buyers whose calls they are; one is a hot spot.
     pub(super) buyers: u32,
-    /// An empty `PostgreSQL` database; absent is SQLite in a temporary directory.
-    pub(super) postgresql: Option<&'a str>,
 }
 
 /// What was measured. A settlement is one unit of work: payout, margin, call, usage, two events and its journal entry.
@@ -82,39 +80,32 @@ enum Yardstick {
 }
 
 /// Connects `calls` calls, then settles them all, keeping `in_flight` of them waiting for the disk.
-pub(super) fn run(load: &Load<'_>) -> Result<SettleFigures, Failure> {
-    let Some(url) = load.postgresql else {
-        let directory = tempfile::Builder::new()
-            .prefix("dce-bench-")
-            .tempdir()
-            .map_err(|error| Failure::environment(format!("temporary directory: {error}")))?;
-        let bare_fsyncs_per_s = bare_fsyncs_per_s(directory.path())
-            .map_err(|error| Failure::environment(format!("{}: {error}", directory.path().display())))?;
-        let store = Store::open(directory.path(), &StoreOptions::default())?;
-        return measure(load, "sqlite", &store, || Ok(Yardstick::Syncs { bare_fsyncs_per_s }));
-    };
-    let place = PostgresqlUrl::parse(url).map_err(StoreError::from)?;
-    let store = Store::open(place.clone(), &StoreOptions::default())?;
-    if !store.reader().accounts(&AccountFilter::default(), &Page::first(1))?.items.is_empty() {
-        return Err(Failure::usage(format!(
-            "--store {place}: there are accounts in it; name an empty database"
-        )));
+pub(super) fn run(config: &Config, load: Load) -> Result<SettleFigures, Failure> {
+    let empty = EmptyStore::of(config)?;
+    match &empty {
+        EmptyStore::Sqlite(directory) => {
+            let bare_fsyncs_per_s = bare_fsyncs_per_s(directory.path())
+                .map_err(|error| Failure::environment(format!("{}: {error}", directory.path().display())))?;
+            measure(load, &empty, || Ok(Yardstick::Syncs { bare_fsyncs_per_s }))
+        }
+        EmptyStore::Postgresql(url) => {
+            let before = plain::transfers_per_s(url)?;
+            measure(load, &empty, || {
+                let after = plain::transfers_per_s(url)?;
+                Ok(Yardstick::Plain(before.mean(&after)))
+            })
+        }
     }
-    let before = plain::transfers_per_s(url)?;
-    measure(load, "postgresql", &store, || {
-        let after = plain::transfers_per_s(url)?;
-        Ok(Yardstick::Plain(before.mean(&after)))
-    })
 }
 
 fn measure(
-    load: &Load<'_>,
-    name: &'static str,
-    store: &Store,
+    load: Load,
+    empty: &EmptyStore,
     yardstick: impl FnOnce() -> Result<Yardstick, Failure>,
 ) -> Result<SettleFigures, Failure> {
+    let store = &empty.open()?;
     let calls: Vec<CallId> = call_ids(load.calls);
-    let mut owner = open_market(store, load);
+    let mut owner = open_market(store, &load);
     for (index, call) in calls.iter().enumerate() {
         connect(&mut owner, &store.writer(), *call, index);
     }
@@ -134,7 +125,7 @@ fn measure(
     let violations = store.reader().verify()?.violations_total;
     let Percentiles { p50, p99, .. } = Percentiles::of(latencies_us, 1_000.0);
     Ok(SettleFigures {
-        store: name,
+        store: empty.kind(),
         calls: load.calls,
         in_flight: load.in_flight,
         buyers: load.buyers,
@@ -212,7 +203,7 @@ fn buyer(index: u128) -> AccountId {
     AccountId(Uuid::from_u128(1_000 + index))
 }
 
-fn open_market(store: &Store, load: &Load<'_>) -> Owner {
+fn open_market(store: &Store, load: &Load) -> Owner {
     let policy = Policy::default();
     let screening = Arc::new(Screening::new(policy.screening.clone()).expect("the shipped rules are sound"));
     let mut owner = Owner::recover(Snapshot::default(), policy, screening, START).owner;
@@ -247,7 +238,7 @@ fn open_market(store: &Store, load: &Load<'_>) -> Owner {
 }
 
 /// Each buyer bids the same and takes its part of the calls, so that money moves in many accounts.
-fn bid(index: u128, load: &Load<'_>) -> BidProfile {
+fn bid(index: u128, load: &Load) -> BidProfile {
     let id = BidProfileId(Uuid::from_u128(1_000_000 + index));
     let price = Price::PerCall { amount_micros: Micros::units(30) };
     let destination = Destination::of("sip:target@127.0.0.1:5090");

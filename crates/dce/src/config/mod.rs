@@ -319,6 +319,8 @@ impl Config {
             ("http.requests_per_minute", http.requests_per_minute.into(), 1, 10_000_000),
             ("http.requests_burst", http.requests_burst.into(), 1, 10_000_000),
             ("http.wrong_keys_per_minute", http.wrong_keys_per_minute.into(), 1, 1_000_000),
+            ("http.wrong_keys_per_hour", http.wrong_keys_per_hour.into(), 1, 1_000_000),
+            ("http.wrong_keys_per_day", http.wrong_keys_per_day.into(), 1, 1_000_000),
             ("http.live_bid_sessions_max", count(http.live_bid_sessions_max), 1, 100_000),
             ("coordination.timeout_ms", coordination.timeout_ms, 5, 5_000),
             ("coordination.nodes", coordination.nodes.into(), 1, 1_000),

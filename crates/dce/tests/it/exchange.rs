@@ -125,13 +125,24 @@ impl Exchange {
 
     /// Asks the API; a body makes it a command. The answer's status and text.
     pub(crate) fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, String) {
+        self.ask_with(&self.key, method, path, body)
+    }
+
+    /// The same with any key.
+    pub(crate) fn ask_with(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, String) {
         let body = body.map(ToString::to_string).unwrap_or_default();
         let mut stream = TcpStream::connect(self.http).expect("listening");
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).expect("settable");
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.key,
+            key,
             body.len()
         );
         stream.write_all(request.as_bytes()).expect("writable");

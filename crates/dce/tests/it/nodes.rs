@@ -7,6 +7,7 @@ use crate::sipp::{caller, target};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use test_servers::postgresql::Server;
+use test_servers::redis::RedisServer;
 
 /// A database and what all nodes of it have in common.
 struct Cluster {
@@ -208,6 +209,76 @@ fn a_bid_changed_on_one_node_counts_on_the_next() {
             changed.send("PATCH", &format!("/v1/bid-profiles/{bid}"), &json!({ "status": status }));
             assert_eq!(is_sold(asked, turn, usize::from(expected)), expected, "{status}");
         }
+    }
+}
+
+#[test]
+fn what_is_changed_on_one_node_is_read_on_all() {
+    let cluster = Cluster::start();
+    let book = cluster.first();
+    let (edge, other) = (cluster.another(&book, EDGE), cluster.another(&book, EDGE));
+    load(&edge, &[Buyer::at(9)]);
+    let account = edge.get("/v1/bid-profiles")["items"][0]["buyer"].as_str().expect("an id").to_owned();
+    let path = format!("/v1/accounts/{account}");
+    let limit = |node: &Exchange| node.get(&path)["credit_limit_micros"].as_i64().expect("an amount");
+    for turn in 0..30 {
+        // All have it in mind.
+        for node in [&book, &edge, &other] {
+            limit(node);
+        }
+        let changed = if turn % 2 == 0 { &edge } else { &book };
+        let new = i64::from(turn) * 1_000_000 + 1;
+        changed.send("PATCH", &path, &json!({ "credit_limit_micros": new }));
+        assert_eq!((limit(changed), limit(&book)), (new, new), "who was answered reads what it wrote");
+        let changed_at = Instant::now();
+        until("the other nodes read it", || (limit(&edge) == new && limit(&other) == new).then_some(()));
+        assert!(changed_at.elapsed() < Duration::from_secs(5), "they were told: what is too old takes 5 s");
+    }
+    for node in [other, edge, book] {
+        node.stop_and_verify();
+    }
+}
+
+#[test]
+fn sessions_and_shut_out_addresses_are_known_on_every_node() {
+    let cluster = Cluster::start();
+    let redis = RedisServer::start();
+    let sections = |roles| {
+        let sections = cluster.sections(roles);
+        format!("{sections}[coordination]\nkind = \"redis\"\nurl = \"unix://{}\"\n", redis.socket())
+    };
+    let http = "wrong_keys_per_day = 3\ntrusted_proxies = [\"127.0.0.1\"]";
+    let book = Exchange::start_with(Setup { more: &sections(ALL), http, ..Setup::default() });
+    let edge = book.another_with(Setup { more: &sections(EDGE), http, ..Setup::default() });
+    wait_until_ready(&edge);
+    let new = json!({ "name": "a console", "role": "analyst" });
+    let key = edge.send("POST", "/v1/api-keys", &new);
+    let (id, key) = (key["id"].as_str().expect("an id"), key["key"].as_str().expect("a key"));
+    let (status, began) = edge.ask_with(key, "POST", "/v1/sessions", Some(&json!({})));
+    assert_eq!(status, 201, "{began}");
+    let began: Value = serde_json::from_str(&began).expect("JSON");
+    let secret = began["secret"].as_str().expect("a secret");
+    let reads = |node: &Exchange| node.ask_with(secret, "GET", "/v1/totals", None).0;
+    assert_eq!((reads(&edge), reads(&book)), (200, 200), "on the other node, too");
+    redis.say(&["FLUSHALL"]);
+    assert_eq!((reads(&edge), reads(&book)), (200, 200), "nobody is logged out");
+
+    assert_eq!(edge.ask("DELETE", &format!("/v1/api-keys/{id}"), None).0, 204);
+    let revoked_at = Instant::now();
+    assert_eq!(reads(&edge), 401, "where the key was revoked, at once");
+    until("the other node hears of it", || (reads(&book) == 401).then_some(()));
+    assert!(revoked_at.elapsed() < Duration::from_secs(5), "it was told: what is too old takes 5 s");
+
+    // The key is the end of a header: another one follows it.
+    let guess = |node: &Exchange, from: &str| {
+        node.ask_with(&format!("dce_guess\r\nX-Forwarded-For: {from}"), "GET", "/v1/totals", None).0
+    };
+    assert_eq!([guess(&edge, "192.0.2.1"), guess(&book, "192.0.2.1"), guess(&edge, "192.0.2.1")], [401; 3]);
+    assert_eq!(guess(&edge, "192.0.2.1"), 429);
+    until("the other node hears of it", || (guess(&book, "192.0.2.1") == 429).then_some(()));
+    assert_eq!((guess(&book, "192.0.2.2"), edge.ask("GET", "/v1/totals", None).0), (401, 200));
+    for node in [edge, book] {
+        node.stop_and_verify_despite(&["too many wrong API keys: the address is shut out"]);
     }
 }
 

@@ -28,7 +28,7 @@ fn a_wrong_command_line_exits_with_2() {
 
 #[test]
 fn settings_are_offered_only_where_they_count() {
-    let reads: [(&[&str], bool); 9] = [
+    let reads: [(&[&str], bool); 10] = [
         (&["serve"], true),
         (&["verify"], true),
         (&["replay"], true),
@@ -38,7 +38,8 @@ fn settings_are_offered_only_where_they_count() {
         (&["demo"], false),
         // With --digest.
         (&["simulate"], true),
-        (&["bench", "settle"], false),
+        (&["bench", "settle"], true),
+        (&["bench", "auction"], false),
     ];
     for (command, takes_settings) in reads {
         let help = run(&directory(), &[command, &["--help"]].concat());

@@ -80,6 +80,8 @@ async fn serve(
     let (to_node, messages) = unbounded_channel();
     inbox.legs.bind(session, &to_node, calls);
     let mut last_alive_at = inbox.clock.now();
+    // In this order: it believes what it reads once it is welcome.
+    inbox.documents.tell(session, &to_node);
     let _ = to_node.send(FromBook::Welcome);
     let bidders = inbox.live_bidders.connect(Vec::new());
     let guest = Guest { session, inbox: inbox.clone(), to_node: to_node.clone() };
@@ -87,6 +89,7 @@ async fn serve(
         ended = guest.hear(hearing, bidders, &mut last_alive_at) => ended,
         ended = speak(speaking, messages, &inbox) => ended,
     };
+    inbox.documents.tell_no_more(session);
     inbox.legs.lose(session, last_alive_at, Instant::now() + COME_BACK_MAX);
     ended
 }
@@ -165,8 +168,8 @@ impl Guest {
                 Question::InsertApiKey { key, secret_hash, actor } => {
                     Answer::Done(inbox.insert_api_key(key, secret_hash, actor).await)
                 }
-                Question::RevokeApiKey { id, at, actor } => {
-                    Answer::Done(inbox.revoke_api_key(id, at, actor).await)
+                Question::RevokeApiKey { key, at, actor } => {
+                    Answer::Done(inbox.revoke_api_key(key, at, actor).await)
                 }
             };
             // The node may be gone; it finds out what was done when it asks again.

@@ -39,6 +39,7 @@ pub async fn join(engine: Engine, node: Node) {
         let Seat::Elsewhere(link) = engine.seat() else { return };
         let Err(error) = one_session(&engine, &link, &node).await;
         link.end();
+        engine.lose_sight();
         // The same finding is told once.
         let finding = error.to_string();
         if told.as_ref() != Some(&finding) {
@@ -70,7 +71,8 @@ async fn one_session(engine: &Engine, link: &Link, node: &Node) -> Result<Infall
             return Err(Error::new(ErrorKind::InvalidData, "its first message is no welcome"));
         };
         tracing::info!(book = address, "the book is there; joined");
-        hear(hearing, link, node, engine.live_bidders()).await
+        engine.documents().listen(true);
+        hear(hearing, link, node, engine).await
     };
     tokio::select! {
         ended = hear => ended,
@@ -78,17 +80,13 @@ async fn one_session(engine: &Engine, link: &Link, node: &Node) -> Result<Infall
     }
 }
 
-async fn hear(
-    mut hearing: Hearing,
-    link: &Link,
-    node: &Node,
-    live_bidders: &LiveBidders,
-) -> Result<Infallible, Error> {
+async fn hear(mut hearing: Hearing, link: &Link, node: &Node, engine: &Engine) -> Result<Infallible, Error> {
     loop {
         let silent = |_| Error::new(ErrorKind::TimedOut, "nothing was heard of the node with the book");
         let message = timeout(SILENCE_MAX, hearing.next()).await.map_err(silent)??;
         match message {
-            FromBook::Bidder(message) => live_bidders.pass_on(message),
+            FromBook::Bidder(message) => engine.live_bidders().pass_on(message),
+            FromBook::Changed { documents } => engine.documents().forget(&documents),
             message => {
                 if let Some(action) = link.hear(message) {
                     // Without telephony nobody listens, and no call is here.

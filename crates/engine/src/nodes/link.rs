@@ -146,7 +146,7 @@ impl Link {
                     session.status = status;
                 }
             }
-            FromBook::Welcome | FromBook::Bidder(_) => {}
+            FromBook::Welcome | FromBook::Bidder(_) | FromBook::Changed { .. } => {}
         }
         None
     }

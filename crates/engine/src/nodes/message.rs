@@ -1,5 +1,6 @@
 //! What nodes say to each other.
 
+use crate::documents::Document;
 use crate::handle::{CommandError, EngineStatus, Overloaded};
 use crate::live_bidders::BidderMessage;
 use exchange::audit::Actor;
@@ -9,7 +10,6 @@ use exchange::ping::{PingAnswer, PingRequest};
 use exchange::time::Timestamp;
 use infra::store::ApiKey;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 /// From a node to the one that has the book.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub(crate) enum Question {
     Command { command: Command, actor: Actor },
     Ping { call: CallId, request: PingRequest },
     InsertApiKey { key: ApiKey, secret_hash: [u8; 32], actor: Actor },
-    RevokeApiKey { id: Uuid, at: Timestamp, actor: Actor },
+    RevokeApiKey { key: ApiKey, at: Timestamp, actor: Actor },
 }
 
 /// From the node that has the book.
@@ -52,6 +52,8 @@ pub(crate) enum FromBook {
     Answer { number: u64, answer: Answer },
     /// For a bidder that is connected to the node.
     Bidder(BidderMessage),
+    /// Documents that were changed, and are committed.
+    Changed { documents: Vec<Document> },
     /// How the engine is doing; a sign of life.
     Status(EngineStatus),
 }

@@ -99,7 +99,7 @@ impl Line for StreamLine {
             End::TooSlow | End::TooManyFaults => Code::ResourceExhausted,
             End::TooLarge => Code::OutOfRange,
             End::Unreadable => Code::InvalidArgument,
-            End::KeyRevoked => Code::Unauthenticated,
+            End::KeyRevoked | End::SessionOver => Code::Unauthenticated,
             End::Stopping => Code::Unavailable,
             End::Internal => Code::Internal,
         };

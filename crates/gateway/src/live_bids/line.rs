@@ -40,6 +40,7 @@ pub(crate) enum End {
     TooLarge,
     Unreadable,
     KeyRevoked,
+    SessionOver,
     Stopping,
     Internal,
 }
@@ -55,6 +56,7 @@ impl End {
             Self::TooLarge => "a message is too large; send at most 64 KiB",
             Self::Unreadable => "a message is none of this protocol; send those of dce/v1/live_bids.proto",
             Self::KeyRevoked => "the API key is revoked; use one that is not",
+            Self::SessionOver => "the session of the API key is over; begin another and connect again",
             Self::Stopping => "the exchange is stopping; connect again when it is back",
             Self::Internal => "a defect of the exchange; connect again",
         }

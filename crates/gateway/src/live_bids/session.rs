@@ -6,7 +6,7 @@ use super::messages::{Answer, Misread, ToBidder};
 use super::sessions::{BidChange, Place};
 use crate::access::Principal;
 use crate::problem::{Kind, Problem};
-use crate::state::Gateway;
+use crate::state::{Gateway, now};
 use engine::{BidderConnection, BidderMessage, OwnNotice};
 use exchange::account::AccountKind;
 use exchange::bid::BidProfile;
@@ -16,11 +16,11 @@ use exchange::id::{AccountId, BidProfileId, CallId};
 use infra::store::{BidProfileFilter, MAX_PAGE, Page, Reader, StoreError};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
-use uuid::Uuid;
 
 /// How often a bidder is asked for a sign of life, and its key and bid profiles are looked up again.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -40,7 +40,7 @@ type LookedUp = Result<Option<Vec<BidProfileId>>, StoreError>;
 pub(crate) struct Session {
     gateway: Gateway,
     buyer: AccountId,
-    key: Uuid,
+    principal: Principal,
     connection: BidderConnection,
     asked: Asked,
     faults: u32,
@@ -60,6 +60,7 @@ enum Event {
     Changed(Result<BidChange, RecvError>),
     LookedUp(Result<LookedUp, JoinError>),
     KeepAlive,
+    Expired,
     Stopping,
 }
 
@@ -76,7 +77,7 @@ impl Session {
             let fix = "name the buyer to bid for";
             return Err(Problem::field(Kind::MalformedRequest, field, "is missing", fix));
         };
-        let account = gateway.read(move |reader| reader.account(buyer)).await?;
+        let account = gateway.account(buyer).await?;
         if !account.is_some_and(|account| account.kind == AccountKind::Buyer) {
             return Err(Problem::field(
                 Kind::MalformedRequest,
@@ -92,7 +93,7 @@ impl Session {
         Ok(Self {
             gateway,
             buyer,
-            key: principal.key,
+            principal,
             connection,
             asked: Asked::default(),
             faults: 0,
@@ -114,6 +115,7 @@ impl Session {
 
     async fn talk(&mut self, line: &mut impl Line) -> End {
         let mut stopping = self.gateway.sessions().stopping();
+        let mut expired = pin!(expiry(self.principal));
         let mut keep_alive = interval_at(tokio::time::Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         if let ControlFlow::Break(end) = self.tell_bids(line).await {
@@ -126,6 +128,7 @@ impl Session {
                 change = self.changes.recv() => Event::Changed(change),
                 found = wait_for(&mut self.looking_up) => Event::LookedUp(found),
                 _ = keep_alive.tick() => Event::KeepAlive,
+                () = &mut expired => Event::Expired,
                 _ = stopping.wait_for(|stopping| *stopping) => Event::Stopping,
             };
             if let ControlFlow::Break(end) = self.on(event, line).await {
@@ -165,6 +168,7 @@ impl Session {
                 self.look_up();
                 within_time(line.ask_for_life()).await
             }
+            Event::Expired => ControlFlow::Break(End::SessionOver),
             Event::Stopping => ControlFlow::Break(End::Stopping),
         }
     }
@@ -265,11 +269,11 @@ impl Session {
 
     /// Begins to read the key and the bid profiles again, unless that is going on.
     fn look_up(&mut self) {
-        let (gateway, buyer, key) = (self.gateway.clone(), self.buyer, self.key);
+        let (gateway, buyer, credential) = (self.gateway.clone(), self.buyer, self.principal.credential());
         self.looking_up.get_or_insert_with(|| {
             tokio::task::spawn_blocking(move || {
                 let reader = gateway.reader();
-                let is_valid = reader.api_key(key)?.is_some_and(|key| key.revoked_at.is_none());
+                let is_valid = reader.api_key(credential)?.is_some_and(|key| key.is_live(now()));
                 if is_valid { connected_bids(reader, buyer).map(Some) } else { Ok(None) }
             })
         });
@@ -308,6 +312,13 @@ fn connected_bids(reader: &Reader, buyer: AccountId) -> Result<Vec<BidProfileId>
         page = following;
     }
     Ok(bids)
+}
+
+/// Ends with the principal's time, if it is a session; else never.
+async fn expiry(principal: Principal) {
+    let Some(session) = principal.session else { return std::future::pending().await };
+    let left_us = u64::try_from(session.expires_at - now()).unwrap_or(0);
+    tokio::time::sleep(Duration::from_micros(left_us)).await;
 }
 
 /// The end of what is going on, if anything is; else for ever.

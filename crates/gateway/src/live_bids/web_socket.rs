@@ -55,7 +55,9 @@ impl Line for WebSocketLine {
             End::Internal => close_code::ERROR,
             End::TooLarge => close_code::SIZE,
             End::Unreadable => close_code::INVALID,
-            End::NoSignOfLife | End::TooSlow | End::TooManyFaults | End::KeyRevoked => close_code::POLICY,
+            End::NoSignOfLife | End::TooSlow | End::TooManyFaults | End::KeyRevoked | End::SessionOver => {
+                close_code::POLICY
+            }
         };
         let frame = CloseFrame { code, reason: Utf8Bytes::from_static(end.reason()) };
         // Whoever does not take it has left already.

@@ -92,7 +92,7 @@ pub(crate) async fn open(
         Ok(()) => (StatusCode::CREATED, account),
         Err(CommandError::Conflict(why)) => {
             let id = account.id;
-            let there = gateway.read(move |reader| reader.account(id)).await?;
+            let there = gateway.account(id).await?;
             let is_same =
                 |there: &Account| Account { opened_at: there.opened_at, ..account.clone() } == *there;
             let there = there.filter(is_same).ok_or_else(|| Problem::new(Kind::Conflict, why))?;
@@ -128,7 +128,7 @@ pub(crate) async fn list(
     Query(query): Query<AccountQuery>,
 ) -> Result<Json<Listed<Account>>, Problem> {
     if let Some(own) = principal.role.account() {
-        let account = gateway.read(move |reader| reader.account(own)).await?;
+        let account = gateway.account(own).await?;
         let wanted = |account: &Account| {
             query.kind.is_none_or(|kind| kind == account.kind)
                 && query.status.is_none_or(|status| status == account.status)
@@ -157,7 +157,7 @@ pub(super) async fn visible(gateway: &Gateway, role: Role, id: AccountId) -> Res
     if !role.sees_account(id) {
         return Err(Problem::not_found("account"));
     }
-    let account = gateway.read(move |reader| reader.account(id)).await?;
+    let account = gateway.account(id).await?;
     account.ok_or_else(|| Problem::not_found("account"))
 }
 

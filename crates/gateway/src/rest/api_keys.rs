@@ -58,7 +58,7 @@ pub(crate) struct ApiKeyView {
 
 impl ApiKeyView {
     fn new(key: ApiKey, text: Option<&ApiKeyText>) -> Self {
-        let ApiKey { id, name, role, account, created_at, revoked_at } = key;
+        let ApiKey { id, name, role, account, created_at, revoked_at, session: _ } = key;
         Self { id, name, role, account, created_at, revoked_at, key: text.map(ToString::to_string) }
     }
 }
@@ -81,6 +81,7 @@ pub(crate) async fn create(
         account: new.account,
         created_at: now(),
         revoked_at: None,
+        session: None,
     };
     let (row, hash) = (key.clone(), text.secret_hash());
     gateway.engine().insert_api_key(row, hash, principal.actor()).await?;
@@ -108,7 +109,7 @@ async fn check_account(gateway: &Gateway, role: RoleKind, account: Option<Accoun
         RoleKind::Admin | RoleKind::Analyst => return Ok(()),
     };
     let Some(id) = account else { return invalid("is missing", "name the account the key acts for") };
-    match gateway.read(move |reader| reader.account(id)).await? {
+    match gateway.account(id).await? {
         Some(account) if account.kind == kind => Ok(()),
         Some(_) => {
             invalid("is not of the kind that the role is for", "name a buyer for buyer, a seller for seller")
@@ -140,7 +141,7 @@ pub(crate) async fn list(
     Ok(Json(Listed::from_store(listing, |key| ApiKeyView::new(key, None))))
 }
 
-/// Revoke a key, for good, at once.
+/// Revoke a key with its sessions, for good, at once.
 #[utoipa::path(delete, path = "/v1/api-keys/{id}", tag = "API keys", params(("id" = Uuid, Path)),
     responses((status = 204)))]
 pub(crate) async fn revoke(
@@ -149,7 +150,7 @@ pub(crate) async fn revoke(
     Part(id): Part<Uuid>,
 ) -> Result<StatusCode, Problem> {
     let key = gateway.read(move |reader| reader.api_key(id)).await?;
-    let key = key.ok_or_else(|| Problem::not_found("API key"))?;
-    gateway.revoke_api_key(&key, principal.actor()).await?;
+    let key = key.filter(|key| key.session.is_none()).ok_or_else(|| Problem::not_found("API key"))?;
+    gateway.revoke_api_key(key, principal.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

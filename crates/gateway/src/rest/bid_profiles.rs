@@ -73,7 +73,7 @@ async fn store(gateway: &Gateway, principal: Principal, bid: BidProfile) -> Resu
     if principal.role.account().is_some() {
         // Ids cannot be guessed, but they may leak: a bid of another buyer must not be taken over.
         let id = bid.id;
-        let there = gateway.read(move |reader| reader.bid_profile(id)).await?;
+        let there = gateway.bid_profile(id).await?;
         if there.is_some_and(|there| !principal.role.sees_account(there.buyer)) {
             return Err(Problem::not_found("bid profile"));
         }
@@ -97,7 +97,7 @@ pub(crate) async fn show(
 }
 
 async fn visible(gateway: &Gateway, principal: Principal, id: BidProfileId) -> Result<BidProfile, Problem> {
-    let bid = gateway.read(move |reader| reader.bid_profile(id)).await?;
+    let bid = gateway.bid_profile(id).await?;
     let bid = bid.filter(|bid| principal.role.sees_account(bid.buyer));
     bid.map(|bid| shown(bid, principal)).ok_or_else(|| Problem::not_found("bid profile"))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     accounts, api_keys, audit_entries, balances, bid_profiles, calls, cap_groups, deals, disputes, events,
-    events_description, health, live_bids, ping_endpoints, pings, receipts, revenue, ringba,
+    events_description, health, live_bids, ping_endpoints, pings, receipts, revenue, ringba, sessions,
     tracking_numbers, trading_rules, transfers,
 };
 use crate::access::Policy;
@@ -76,6 +76,10 @@ use utoipa::{Modify, OpenApi};
         api_keys::create,
         api_keys::list,
         api_keys::revoke,
+        sessions::begin,
+        sessions::list,
+        sessions::end_current,
+        sessions::end,
     ),
     components(schemas(ProblemDetails, calls::OutcomeName, disputes::StageName)),
     security(("api_key" = [])),

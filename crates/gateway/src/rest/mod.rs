@@ -19,6 +19,7 @@ mod pings;
 mod receipts;
 mod revenue;
 mod ringba;
+mod sessions;
 mod tracking_numbers;
 mod trading_rules;
 mod transfers;
@@ -89,6 +90,10 @@ fn routes() -> Vec<Route> {
         post("/v1/api-keys", ADMIN, api_keys::create),
         get("/v1/api-keys", ADMIN, api_keys::list),
         delete("/v1/api-keys/{id}", ADMIN, api_keys::revoke),
+        post("/v1/sessions", EVERYONE, sessions::begin),
+        get("/v1/sessions", EVERYONE, sessions::list),
+        delete("/v1/sessions/current", EVERYONE, sessions::end_current),
+        delete("/v1/sessions/{id}", EVERYONE, sessions::end),
     ]
 }
 

@@ -80,7 +80,7 @@ pub(crate) async fn create(
     Body(NewPingEndpoint { number, name }): Body<NewPingEndpoint>,
 ) -> Result<impl IntoResponse, Problem> {
     super::api_keys::check_name(&name)?;
-    let listed = gateway.read(move |reader| reader.tracking_number(number)).await?;
+    let listed = gateway.tracking_number(number).await?;
     let listed = listed.filter(|listed| principal.role.sees_account(listed.seller));
     let Some(listed) = listed else {
         return Err(Problem::field(Kind::Invalid, "number", "is not listed", "list the number first"));
@@ -94,6 +94,7 @@ pub(crate) async fn create(
         account: Some(endpoint.seller),
         created_at: now(),
         revoked_at: None,
+        session: None,
     };
     let (row, hash) = (key.clone(), secret.hash());
     gateway.engine().insert_api_key(row, hash, principal.actor()).await?;
@@ -142,6 +143,6 @@ pub(crate) async fn revoke(
         PingEndpoint::of(key).is_some_and(|endpoint| principal.role.sees_account(endpoint.seller))
     };
     let key = key.filter(is_theirs).ok_or_else(|| Problem::not_found("ping endpoint"))?;
-    gateway.revoke_api_key(&key, principal.actor()).await?;
+    gateway.revoke_api_key(key, principal.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

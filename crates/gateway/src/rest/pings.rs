@@ -167,7 +167,7 @@ pub(super) async fn send(
     expires_in_ms: Option<u64>,
 ) -> Result<(CallId, PingAnswer), Problem> {
     let id = CallId(Uuid::now_v7());
-    let listed = gateway.read(move |reader| reader.tracking_number(number)).await?;
+    let listed = gateway.tracking_number(number).await?;
     if !listed.is_some_and(|listed| role.sees_account(listed.seller)) {
         return Ok((id, PingAnswer::Rejected(PingRejection::UnknownNumber)));
     }

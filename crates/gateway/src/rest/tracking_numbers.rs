@@ -47,7 +47,7 @@ pub(crate) async fn show(
     principal: Principal,
     Part(number): Part<PhoneNumber>,
 ) -> Result<Json<TrackingNumber>, Problem> {
-    let found = gateway.read(move |reader| reader.tracking_number(number)).await?;
+    let found = gateway.tracking_number(number).await?;
     let found = found.filter(|number| principal.role.sees_account(number.seller));
     found.map(Json).ok_or_else(|| Problem::not_found("tracking number"))
 }

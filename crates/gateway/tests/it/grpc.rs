@@ -20,7 +20,7 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 
 /// A bidder's end of a session.
-struct Bidder {
+pub(crate) struct Bidder {
     to_exchange: Sender<BidderMessage>,
     from_exchange: Streaming<ExchangeMessage>,
 }
@@ -31,8 +31,13 @@ fn endpoint(server: &HttpServer) -> Endpoint {
 
 /// A request with the metadata that `who` sends.
 fn request<T>(house: &House, who: Who, message: T) -> Request<T> {
+    request_with(house.key(who).as_deref(), message)
+}
+
+/// A request with the metadata that goes with a key.
+fn request_with<T>(key: Option<&str>, message: T) -> Request<T> {
     let mut request = Request::new(message);
-    if let Some(key) = house.key(who) {
+    if let Some(key) = key {
         let credentials = format!("Bearer {key}").parse().expect("metadata");
         request.metadata_mut().insert("authorization", credentials);
     }
@@ -41,13 +46,22 @@ fn request<T>(house: &House, who: Who, message: T) -> Request<T> {
 
 impl Bidder {
     async fn connect(house: &House, server: &HttpServer, who: Who, buyer: &str) -> Result<Self, Status> {
-        let channel = endpoint(server).connect().await.expect("a connection");
-        Self::over(channel, house, who, buyer).await
+        Self::connect_with(house.key(who).as_deref(), server, buyer).await
     }
 
-    async fn over(channel: Channel, house: &House, who: Who, buyer: &str) -> Result<Self, Status> {
+    /// The same with any key.
+    pub(crate) async fn connect_with(
+        key: Option<&str>,
+        server: &HttpServer,
+        buyer: &str,
+    ) -> Result<Self, Status> {
+        let channel = endpoint(server).connect().await.expect("a connection");
+        Self::over(channel, key, buyer).await
+    }
+
+    async fn over(channel: Channel, key: Option<&str>, buyer: &str) -> Result<Self, Status> {
         let (to_exchange, said) = mpsc::channel(256);
-        let mut request = request(house, who, ReceiverStream::new(said));
+        let mut request = request_with(key, ReceiverStream::new(said));
         if !buyer.is_empty() {
             request.metadata_mut().insert("dce-buyer", buyer.parse().expect("metadata"));
         }
@@ -90,7 +104,7 @@ impl Bidder {
         self.to_exchange.send(BidderMessage { message: Some(message) }).await.expect("an open session");
     }
 
-    async fn end(&mut self) -> Status {
+    pub(crate) async fn end(&mut self) -> Status {
         loop {
             if let Err(status) = self.hear().await {
                 return status;
@@ -293,7 +307,7 @@ async fn a_bidder_that_takes_no_messages_is_cut_off() {
     place(&house, Who::Buyer, live_bid(50)).await;
     // A window of nothing: whatever the exchange sends waits on its side.
     let channel = endpoint(&server).initial_stream_window_size(0).connect().await.expect("a connection");
-    let slow = Bidder::over(channel, &house, Who::Buyer, "").await.expect("a session");
+    let slow = Bidder::over(channel, house.key(Who::Buyer).as_deref(), "").await.expect("a session");
     assert_eq!(house.engine.live_bidders().connected(), 1);
     tokio::time::pause();
     for nth in 0..16 {

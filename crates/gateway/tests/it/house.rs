@@ -134,8 +134,13 @@ impl House {
 
     /// Sends JSON; null is no body at all.
     pub(crate) async fn ask(&self, who: Who, method: &str, path: &str, body: Value) -> Answer {
+        self.ask_with(self.key(who).as_deref(), method, path, body).await
+    }
+
+    /// The same with any key.
+    pub(crate) async fn ask_with(&self, key: Option<&str>, method: &str, path: &str, body: Value) -> Answer {
         let mut request = Request::builder().method(Method::try_from(method).expect("a method")).uri(path);
-        if let Some(key) = self.key(who) {
+        if let Some(key) = key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
         }
         let body = match body {
@@ -187,6 +192,7 @@ fn insert_key(store: &Store, (role, account): (&str, Option<AccountId>)) -> ApiK
         account,
         created_at: Timestamp(1),
         revoked_at: None,
+        session: None,
     };
     store.writer().insert_api_key(key, text.secret_hash(), Actor::CommandLine).expect("written");
     text

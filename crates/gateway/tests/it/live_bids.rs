@@ -26,9 +26,18 @@ impl Bidder {
         who: Who,
         query: &str,
     ) -> Result<Self, u16> {
+        Self::connect_with(house.key(who).as_deref(), server, query).await
+    }
+
+    /// The same with any key.
+    pub(crate) async fn connect_with(
+        key: Option<&str>,
+        server: &HttpServer,
+        query: &str,
+    ) -> Result<Self, u16> {
         let url = format!("ws://{}/v1/live-bids{query}", server.addresses()[0]);
         let mut request = url.into_client_request().expect("a request");
-        if let Some(key) = house.key(who) {
+        if let Some(key) = key {
             let credentials = format!("Bearer {key}").parse().expect("a header");
             request.headers_mut().insert("authorization", credentials);
         }
@@ -40,7 +49,7 @@ impl Bidder {
     }
 
     /// The next text, or how the session was closed.
-    async fn hear(&mut self) -> Result<Value, String> {
+    pub(crate) async fn hear(&mut self) -> Result<Value, String> {
         loop {
             match self.0.next().await {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect("JSON")),

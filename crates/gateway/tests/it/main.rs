@@ -15,6 +15,7 @@ mod revenue;
 mod disputes;
 mod events_description;
 mod api_keys;
+mod sessions;
 mod audit_entries;
 mod problems;
 mod every_reason;

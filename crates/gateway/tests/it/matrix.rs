@@ -59,6 +59,10 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("POST", "/v1/api-keys", "A"),
     ("GET", "/v1/api-keys", "A"),
     ("DELETE", "/v1/api-keys/{id}", "A"),
+    ("POST", "/v1/sessions", "ANBS"),
+    ("GET", "/v1/sessions", "ANBS"),
+    ("DELETE", "/v1/sessions/current", "ANBS"),
+    ("DELETE", "/v1/sessions/{id}", "ANBS"),
 ];
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Coordination: what nodes must agree on from one moment to the next. Rate limits, API keys that were revoked, and reservations of
-//! a buyer's money and of bids' caps.
+//! Coordination: what nodes must agree on from one moment to the next. Rate limits, velocity counters, API keys and sessions that were
+//! revoked, and reservations of a buyer's money and of bids' caps.
 //!
 //! Two adapters behind one API: in memory, for the only node there is, and on a Redis server that nodes share. Nothing here is the
 //! truth: it is rebuilt from the store when it is lost. What happens meanwhile is a policy ([`WhenLost`]).
@@ -8,29 +8,35 @@
 
 mod config;
 mod rate;
-mod api_keys;
+mod velocity;
+mod remembered;
+mod news;
 mod reservation;
 mod memory;
 mod redis;
 
-pub use api_keys::SecretHash;
 pub use config::{BadRedisUrl, CoordinationConfig, CoordinationKind, RedisUrl, WhenLost};
 pub use rate::{RateLimit, RateLimiter, Verdict};
+pub use remembered::Remembered;
 pub use reservation::{
     BuyerFigures, Ended, InUse, OpenReservation, Reservation, ReservationKey, Reserved, Shortage,
 };
+pub use velocity::{Velocity, VelocityCounter, VelocityLimits};
 
 use self::redis::Redis;
 use crate::store::ApiKey;
-use api_keys::ApiKeys;
 use exchange::id::{AccountId, CallId};
 use exchange::ledger::money::Micros;
 use exchange::snapshot::Snapshot;
 use memory::MemoryReservations;
+use news::Known;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// SHA-256 of an API key's secret.
+pub type SecretHash = [u8; 32];
 
 /// Why nothing was agreed on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,7 +103,7 @@ pub struct Coordination(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     adapter: Adapter,
-    api_keys: Arc<ApiKeys>,
+    known: Arc<Known>,
 }
 
 /// Where it is kept.
@@ -110,10 +116,10 @@ enum Adapter {
 impl Coordination {
     /// In memory: for a node that is alone.
     pub fn in_memory() -> Self {
-        let api_keys = Arc::new(ApiKeys::default());
+        let known = Arc::new(Known::default());
         // Every revocation comes through here.
-        api_keys.listen(true);
-        Self(Arc::new(Inner { adapter: Adapter::Memory(Box::default()), api_keys }))
+        known.listen(true);
+        Self(Arc::new(Inner { adapter: Adapter::Memory(Box::default()), known }))
     }
 
     /// As configured. Redis is looked for at once, and for ever: being away is no error. Within a tokio runtime.
@@ -121,9 +127,9 @@ impl Coordination {
         if config.kind == CoordinationKind::Memory {
             return Ok(Self::in_memory());
         }
-        let api_keys = Arc::new(ApiKeys::default());
-        let redis = Redis::start(config, Arc::clone(&api_keys)).await?;
-        Ok(Self(Arc::new(Inner { adapter: Adapter::Redis(redis), api_keys })))
+        let known = Arc::new(Known::default());
+        let redis = Redis::start(config, Arc::clone(&known)).await?;
+        Ok(Self(Arc::new(Inner { adapter: Adapter::Redis(redis), known })))
     }
 
     fn adapter(&self) -> &Adapter {
@@ -146,19 +152,19 @@ impl Coordination {
         }
     }
 
-    /// The API key with this secret: remembered for a moment, else as `read` finds it.
+    /// The API key or session with this secret: remembered for a moment, else as `read` finds it.
     pub async fn api_key<E, Reading: Future<Output = Result<Option<ApiKey>, E>>>(
         &self,
         hash: SecretHash,
         read: impl FnOnce() -> Reading,
     ) -> Result<Option<ApiKey>, E> {
-        self.0.api_keys.find(hash, read).await
+        self.0.known.api_keys.find(hash, read).await
     }
 
-    /// Has every node forget an API key. To be called when its revocation is durable; a failure leaves it to other nodes' short
-    /// memory, and is not the revocation's.
+    /// Has every node forget an API key with its sessions, or a session. To be called when the revocation is durable; a failure leaves
+    /// it to other nodes' short memory, and is not the revocation's.
     pub async fn revoked(&self, id: Uuid) -> Result<(), CoordinationError> {
-        self.0.api_keys.forget(id);
+        self.0.known.revoked(id);
         match self.adapter() {
             Adapter::Memory(_) => Ok(()),
             Adapter::Redis(redis) => redis.publish_revocation(id).await,
@@ -282,6 +288,14 @@ impl Coordination {
                 Ok(())
             }
             Adapter::Redis(redis) => redis.erase(buyers).await,
+        }
+    }
+
+    /// How many other nodes listen to this exchange's news on Redis now; in memory there is none.
+    pub async fn other_nodes(&self) -> Result<u64, CoordinationError> {
+        match self.adapter() {
+            Adapter::Memory(_) => Ok(0),
+            Adapter::Redis(redis) => Ok(redis.listeners().await?.saturating_sub(1)),
         }
     }
 

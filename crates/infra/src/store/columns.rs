@@ -1,6 +1,6 @@
 //! What stands in columns beside a document: what is searched and summed. The same in every database.
 
-use crate::store::{ApiKey, Rejection};
+use crate::store::{ApiKey, Rejection, SessionTerms};
 use exchange::account::{AccountKind, AccountStatus};
 use exchange::audit::{Actor, AuditAction, AuditEntry};
 use exchange::call::{Call, CallState, Outcome};
@@ -10,6 +10,7 @@ use exchange::time::Timestamp;
 use exchange::usage::CapOwner;
 use serde::Serialize;
 use serde_json::json;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// What is searched and summed about a call.
@@ -96,21 +97,42 @@ pub(super) fn subject(subject: &Subject) -> String {
 /// The subject of the audit log's events: one for all, so that they stay in order wherever they are sent.
 pub(super) const AUDIT: &str = "audit";
 
-/// The audit log's entry of a new API key.
+/// The audit log's entry of a new API key, or of a session that begins.
 pub(super) fn api_key_created(key: &ApiKey, actor: Actor) -> AuditEntry {
-    AuditEntry {
-        at: key.created_at,
-        actor,
-        action: AuditAction::ApiKeyCreated,
-        subject: format!("api_key/{}", key.id),
-        detail: json!({ "name": key.name, "role": key.role, "account": key.account }),
-    }
+    let ApiKey { id, name, role, account, created_at, session, .. } = key;
+    let (action, subject, detail) = match session {
+        None => {
+            let detail = json!({ "name": name, "role": role, "account": account });
+            (AuditAction::ApiKeyCreated, format!("api_key/{id}"), detail)
+        }
+        Some(SessionTerms { key, expires_at }) => {
+            let detail = json!({ "key": key, "role": role, "account": account, "expires_at": expires_at });
+            (AuditAction::SessionBegan, format!("session/{id}"), detail)
+        }
+    };
+    AuditEntry { at: *created_at, actor, action, subject, detail }
 }
 
-/// The audit log's entry of an API key that was revoked.
-pub(super) fn api_key_revoked(id: Uuid, at: Timestamp, actor: Actor) -> AuditEntry {
-    let (action, subject) = (AuditAction::ApiKeyRevoked, format!("api_key/{id}"));
+/// The audit log's entry of an API key that was revoked, or of a session that was ended. Those of a key that is revoked end without
+/// entries of their own.
+pub(super) fn api_key_revoked(key: &ApiKey, at: Timestamp, actor: Actor) -> AuditEntry {
+    let (action, subject) = match key.session {
+        None => (AuditAction::ApiKeyRevoked, format!("api_key/{}", key.id)),
+        Some(_) => (AuditAction::SessionEnded, format!("session/{}", key.id)),
+    };
     AuditEntry { at, actor, action, subject, detail: json!({}) }
+}
+
+/// Sessions that are over for so long are deleted: clocks of nodes may differ.
+const SESSION_KEPT: Duration = Duration::from_hours(1);
+
+/// Sessions that are over are deleted with a new one, this many at most: more than one each time, so that they do not pile up.
+pub(super) const SESSIONS_DELETED_MAX: usize = 100;
+
+/// When sessions were over that are deleted with a new one.
+pub(super) fn over_before(session: &ApiKey) -> Option<Timestamp> {
+    let kept = i64::try_from(SESSION_KEPT.as_micros()).unwrap_or(i64::MAX);
+    session.session.map(|_| Timestamp(session.created_at.0.saturating_sub(kept)))
 }
 
 /// A document's text.

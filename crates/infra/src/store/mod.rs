@@ -24,7 +24,7 @@ pub use page::{Listing, MAX_PAGE, Page};
 pub use postgresql::error::PostgresqlError;
 pub use postgresql::server::PostgresqlUrl;
 pub use read::accounts::{AccountFilter, Balances};
-pub use read::api_keys::{ApiKey, ApiKeyFilter};
+pub use read::api_keys::{ApiKey, ApiKeyFilter, SESSIONS_PER_KEY_MAX, SessionTerms};
 pub use read::audit::AuditFilter;
 pub use read::bid_profiles::BidProfileFilter;
 pub use read::calls::{CallFilter, CallStage};

@@ -15,7 +15,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use uuid::Uuid;
 
 /// The first pause after a failed commit; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(20);
@@ -71,7 +70,7 @@ pub(super) enum Work {
     Unit(UnitOfWork),
     Alive(Timestamp),
     NewApiKey { key: ApiKey, secret_hash: [u8; 32], actor: Actor },
-    RevokeApiKey { id: Uuid, at: Timestamp, actor: Actor },
+    RevokeApiKey { key: ApiKey, at: Timestamp, actor: Actor },
     AuditAnchor(Box<Anchor>),
     Cursor { name: String, seq: i64 },
 }
@@ -137,15 +136,16 @@ impl Writer {
         self.write(Work::Unit(unit))
     }
 
-    /// Adds an API key on behalf of `actor`, with its entry in the audit log, and waits until both are durable.
+    /// Adds an API key on behalf of `actor`, with its entry in the audit log, and waits until both are durable. A session is refused
+    /// where its key is revoked or has as many as it may; with one, some that are over are deleted.
     pub fn insert_api_key(&self, key: ApiKey, secret_hash: [u8; 32], actor: Actor) -> Result<(), StoreError> {
         self.write(Work::NewApiKey { key, secret_hash, actor })
     }
 
-    /// Revokes an API key on behalf of `actor`, with its entry in the audit log, and waits until both are durable. One revoked before
-    /// keeps its first moment; whoever asks for that looks first, so that nothing is logged.
-    pub fn revoke_api_key(&self, id: Uuid, at: Timestamp, actor: Actor) -> Result<(), StoreError> {
-        self.write(Work::RevokeApiKey { id, at, actor })
+    /// Revokes an API key with its sessions, or a session, on behalf of `actor`, with its entry in the audit log, and waits until all of
+    /// it is durable. One revoked before keeps its first moment; whoever asks for that looks first, so that nothing is logged.
+    pub fn revoke_api_key(&self, key: ApiKey, at: Timestamp, actor: Actor) -> Result<(), StoreError> {
+        self.write(Work::RevokeApiKey { key, at, actor })
     }
 
     /// Adds an entry to the audit log of something that no command did, and waits until it is durable, but not for ever.

@@ -150,6 +150,7 @@ fn api_keys_leave_entries(new_home: fn() -> Home) {
         account: Some(account_id(2)),
         created_at: at(5),
         revoked_at: None,
+        session: None,
     };
     store.writer().insert_api_key(key.clone(), [1; 32], Actor::CommandLine).expect("new");
     let twin = ApiKey { id: Uuid::from_u128(10), ..key.clone() };
@@ -157,7 +158,7 @@ fn api_keys_leave_entries(new_home: fn() -> Home) {
         .writer()
         .insert_api_key(twin, [1; 32], Actor::CommandLine)
         .expect_err("a secret belongs to one key");
-    store.writer().revoke_api_key(key.id, at(4), ADMIN).expect("there");
+    store.writer().revoke_api_key(key.clone(), at(4), ADMIN).expect("there");
     let [made, revoked] = entries(&store).try_into().expect("two");
     assert_eq!((made.actor.as_str(), made.action.as_str()), ("command_line", "api_key.created"));
     assert_eq!(made.detail, format!(r#"{{"account":"{}","name":"a key","role":"buyer"}}"#, account_id(2)));

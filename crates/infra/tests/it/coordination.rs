@@ -4,9 +4,9 @@ use crate::redis_server::{config, node, prefix, shared};
 use exchange::time::Timestamp;
 use infra::coordination::{
     Coordination, CoordinationConfig, CoordinationError, CoordinationStatus, RateLimit, RateLimiter,
-    RedisUrl, Verdict, WhenLost,
+    RedisUrl, Velocity, VelocityCounter, VelocityLimits, Verdict, WhenLost,
 };
-use infra::store::ApiKey;
+use infra::store::{ApiKey, SessionTerms};
 use std::convert::Infallible;
 use std::time::Duration;
 use test_servers::redis::RedisServer;
@@ -62,7 +62,12 @@ async fn passes(limiter: &RateLimiter<&'static str>, key: &'static str) -> Optio
     }
 }
 
-on_every_adapter!(a_burst_passes_and_then_it_waits, a_revoked_key_is_asked_for_again);
+on_every_adapter!(
+    a_burst_passes_and_then_it_waits,
+    a_revoked_key_is_asked_for_again,
+    a_revoked_key_takes_its_sessions_along,
+    the_one_too_many_shuts_out_and_others_are_not_affected,
+);
 
 async fn a_burst_passes_and_then_it_waits(node: Coordination) {
     let limiter = one_a_minute(&node, "key", 3);
@@ -76,13 +81,18 @@ async fn a_burst_passes_and_then_it_waits(node: Coordination) {
 const HASH: [u8; 32] = [7; 32];
 
 fn key() -> ApiKey {
+    key_of(7)
+}
+
+fn key_of(id: u128) -> ApiKey {
     ApiKey {
-        id: Uuid::from_u128(7),
+        id: Uuid::from_u128(id),
         name: "a key".to_owned(),
         role: "admin".to_owned(),
         account: None,
         created_at: Timestamp(0),
         revoked_at: None,
+        session: None,
     }
 }
 
@@ -97,6 +107,89 @@ async fn a_revoked_key_is_asked_for_again(node: Coordination) {
     assert_eq!(look_up(&node, None).await, Some(key()), "remembered");
     node.revoked(key().id).await.expect("told");
     assert_eq!(look_up(&node, None).await, None);
+}
+
+async fn a_revoked_key_takes_its_sessions_along(node: Coordination) {
+    let session = |id, key| ApiKey {
+        id: Uuid::from_u128(id),
+        session: Some(SessionTerms { key: Uuid::from_u128(key), expires_at: Timestamp(i64::MAX) }),
+        ..key_of(id)
+    };
+    let look_up = async |hash: u8, stored: Option<ApiKey>| {
+        let Ok(found) = node.api_key([hash; 32], || async { Ok::<_, Infallible>(stored) }).await;
+        found
+    };
+    let (one, two, other) = (session(1, 7), session(2, 7), session(3, 8));
+    for (hash, session) in [(1, &one), (2, &two), (3, &other)] {
+        look_up(hash, Some(session.clone())).await.expect("stored");
+    }
+    node.revoked(Uuid::from_u128(1)).await.expect("told");
+    assert_eq!((look_up(1, None).await, look_up(2, None).await), (None, Some(two)), "one session was ended");
+    node.revoked(Uuid::from_u128(7)).await.expect("told");
+    assert_eq!((look_up(2, None).await, look_up(3, None).await), (None, Some(other)), "with its key");
+}
+
+/// Three a day: no test is so slow that any of it is past.
+const THREE_A_DAY: VelocityLimits = VelocityLimits { per_minute: 100, per_hour: 100, per_day: 3 };
+
+fn three_a_day(node: &Coordination, name: &'static str) -> VelocityCounter {
+    VelocityCounter::new(node, name, THREE_A_DAY)
+}
+
+/// Counts one more; whether that shut the key out.
+async fn shuts_out(counter: &VelocityCounter, key: &str) -> bool {
+    match counter.count(&key).await.expect("counted") {
+        Velocity::Within => false,
+        Velocity::ShutOut { for_ } => {
+            assert!(for_ > Duration::ZERO && for_ <= Duration::from_hours(48), "{for_:?}");
+            true
+        }
+        Velocity::Uncounted { .. } => panic!("there is room"),
+    }
+}
+
+async fn the_one_too_many_shuts_out_and_others_are_not_affected(node: Coordination) {
+    let counter = three_a_day(&node, "wrong_key");
+    for expected in [false, false, true] {
+        assert_eq!(counter.shut_for(&"one"), None);
+        assert_eq!(shuts_out(&counter, "one").await, expected);
+    }
+    assert!(counter.shut_for(&"one").is_some());
+    assert_eq!(counter.shut_for(&"another"), None);
+    assert!(!shuts_out(&counter, "another").await, "keys are apart");
+    assert_eq!(three_a_day(&node, "wrong_pin").shut_for(&"one"), None, "counters are apart");
+}
+
+/// The steps of `velocity::tests`, with the clock as an argument.
+#[test]
+fn redis_counts_velocity_in_the_same_integers() {
+    let coordination = tokio::runtime::Runtime::new().expect("threads");
+    coordination.block_on(async { drop(node().await) });
+    let functions = shared().say(&["FUNCTION", "LIST"]);
+    let count = functions.iter().find(|line| line.starts_with("dce_count_")).expect("loaded");
+    let prefix = prefix();
+    let (even, odd, channel) = (format!("{prefix}:even"), format!("{prefix}:odd"), format!("{prefix}:news"));
+    let ask = |key: &str, keys_max: &str, now_ms: &str| {
+        let limits = ["3", "5", "7"];
+        let arguments = [key, keys_max, &channel, "shut_out it"];
+        let call = [&["FCALL", count, "2", &even, &odd], &arguments[..], &limits[..], &[now_ms]].concat();
+        shared().say(&call)
+    };
+    let steps = include_str!("velocity.txt").lines().filter(|line| !line.starts_with('#'));
+    let mut latest = "";
+    for line in steps {
+        let mut words = line.split(' ');
+        let (now_ms, wait_ms) = (words.next().expect("a moment"), words.next().expect("a wait"));
+        assert_eq!(ask("one", "10", now_ms), [wait_ms], "{line}");
+        latest = now_ms;
+    }
+    assert_eq!(ask("two", "1", latest), ["-1"], "no room for another key");
+    assert_eq!(ask("two", "2", latest), ["0"]);
+    let lives_ms: u64 = shared().say(&["PTTL", &even])[0]
+        .parse()
+        .or_else(|_| shared().say(&["PTTL", &odd])[0].parse())
+        .expect("a time");
+    assert!(lives_ms <= 2 * 86_400_000, "what is past is gone by itself: {lives_ms}");
 }
 
 /// The limit's own steps, with the clock as an argument: see `rate::tests`.
@@ -142,6 +235,18 @@ async fn nodes_share_cells_and_hear_of_revocations() {
 }
 
 #[tokio::test]
+async fn nodes_share_counts_and_hear_of_who_is_shut_out() {
+    let config = config(shared(), &prefix());
+    let here = three_a_day(&Coordination::start(&config).await.expect("Redis is there"), "wrong_key");
+    let there = three_a_day(&Coordination::start(&config).await.expect("Redis is there"), "wrong_key");
+    assert!(!shuts_out(&here, "one").await);
+    assert!(!shuts_out(&there, "one").await);
+    assert!(shuts_out(&here, "one").await);
+    until("the other node hears of it", async || there.shut_for(&"one").is_some()).await;
+    assert_eq!(there.shut_for(&"another"), None);
+}
+
+#[tokio::test]
 async fn without_redis_a_node_goes_on_with_its_share() {
     let server = RedisServer::start();
     let config = CoordinationConfig { nodes: 2, ..config(&server, "share") };
@@ -166,6 +271,24 @@ async fn without_redis_a_node_goes_on_with_its_share() {
 }
 
 #[tokio::test]
+async fn without_redis_a_node_counts_by_itself_and_who_is_shut_out_stays_so() {
+    let server = RedisServer::start();
+    let config = CoordinationConfig { nodes: 3, ..config(&server, "velocity") };
+    let node = Coordination::start(&config).await.expect("Redis is there");
+    let counter = three_a_day(&node, "wrong_key");
+    for _ in 0..3 {
+        shuts_out(&counter, "one").await;
+    }
+    server.order("kill");
+    until_away(&node).await;
+    assert!(counter.shut_for(&"one").is_some());
+    assert!(shuts_out(&counter, "another").await, "its share of three is one");
+    server.order("start");
+    until_up(&node).await;
+    assert!(!shuts_out(&counter, "another").await, "it came back empty");
+}
+
+#[tokio::test]
 async fn without_redis_a_node_refuses_where_that_is_the_policy() {
     let server = RedisServer::start();
     let config = CoordinationConfig { when_lost: WhenLost::Refuse, ..config(&server, "refuse") };
@@ -174,6 +297,8 @@ async fn without_redis_a_node_refuses_where_that_is_the_policy() {
     server.order("kill");
     until_away(&node).await;
     assert!(matches!(limiter.take("one").await, Err(CoordinationError::Away { .. })));
+    let counted = three_a_day(&node, "wrong_key").count(&"one").await;
+    assert!(matches!(counted, Err(CoordinationError::Away { .. })));
     server.order("start");
     until_up(&node).await;
     assert_eq!(passes(&limiter, "one").await, Some(3));

@@ -9,10 +9,12 @@ use exchange::audit::Actor;
 use exchange::effect::Record;
 use exchange::ledger::money::Micros;
 use exchange::ledger::transfer::{LedgerAccount, TransferReason};
+use exchange::time::Timestamp;
 use infra::store::{
     AccountFilter, ApiKey, ApiKeyFilter, Balances, BidProfileFilter, CallFilter, CallStage, Listing,
-    OnDurable, Page, Reader, Store, StoreError, TrackingNumberFilter,
+    OnDurable, Page, Reader, SESSIONS_PER_KEY_MAX, SessionTerms, Store, StoreError, TrackingNumberFilter,
 };
+use std::time::Duration;
 use uuid::Uuid;
 
 on_every_store!(
@@ -25,6 +27,7 @@ on_every_store!(
     totals_add_up,
     the_outbox_is_read_in_order_from_any_place,
     api_keys_are_found_by_the_hash_of_their_secret_until_revoked,
+    sessions_end_with_their_key_and_are_not_too_many,
     reads_do_not_wait_for_a_busy_writer,
 );
 
@@ -277,6 +280,7 @@ fn api_keys_are_found_by_the_hash_of_their_secret_until_revoked(new_home: fn() -
         account,
         created_at: at(1),
         revoked_at: None,
+        session: None,
     };
     let (one, two) = (key(1, None), key(2, Some(account_id(2))));
     store.writer().insert_api_key(one.clone(), [1; 32], Actor::CommandLine).expect("new");
@@ -287,11 +291,76 @@ fn api_keys_are_found_by_the_hash_of_their_secret_until_revoked(new_home: fn() -
     assert_eq!(reader.api_key_by_hash(&[2; 32]).expect("readable"), Some(two.clone()));
     assert_eq!(reader.api_key_by_hash(&[3; 32]).expect("readable"), None);
 
-    store.writer().revoke_api_key(two.id, at(5), Actor::CommandLine).expect("there");
-    store.writer().revoke_api_key(two.id, at(6), Actor::CommandLine).expect("there");
+    store.writer().revoke_api_key(two.clone(), at(5), Actor::CommandLine).expect("there");
+    store.writer().revoke_api_key(two.clone(), at(6), Actor::CommandLine).expect("there");
     assert_eq!(reader.api_key_by_hash(&[2; 32]).expect("readable"), None);
     let revoked = ApiKey { revoked_at: Some(at(5)), ..two };
     assert_eq!(all(1, |page| reader.api_keys(&ApiKeyFilter::default(), page)), [one, revoked]);
+}
+
+fn sessions_end_with_their_key_and_are_not_too_many(new_home: fn() -> Home) {
+    let (_home, store) = marketplace(new_home);
+    let (writer, reader) = (store.writer(), store.reader());
+    let row = |number: u128, session: Option<SessionTerms>, created_at| ApiKey {
+        id: Uuid::from_u128(number),
+        name: "a row".to_owned(),
+        role: "admin".to_owned(),
+        account: None,
+        created_at,
+        revoked_at: None,
+        session,
+    };
+    let began = at(1_000);
+    let session = |number: u128, key: u128, lasts_s: u64| {
+        let expires_at = began + Duration::from_secs(lasts_s);
+        row(number, Some(SessionTerms { key: Uuid::from_u128(key), expires_at }), began)
+    };
+    let insert = |row: &ApiKey| {
+        let mut hash = [9; 32];
+        hash[..16].copy_from_slice(row.id.as_bytes());
+        writer.insert_api_key(row.clone(), hash, Actor::CommandLine)
+    };
+    let live = |key: u128, at| -> Vec<u128> {
+        let live = reader.live_sessions(Uuid::from_u128(key), at).expect("readable");
+        live.into_iter().map(|session| session.id.as_u128()).collect()
+    };
+    for key in [1, 2] {
+        insert(&row(key, None, began)).expect("new");
+    }
+    let first = session(100, 1, 60);
+    insert(&first).expect("its key is there");
+    let mut hash = [9; 32];
+    hash[..16].copy_from_slice(first.id.as_bytes());
+    assert_eq!(reader.api_key_by_hash(&hash).expect("readable"), Some(first.clone()));
+    assert_eq!(live(1, began), [100]);
+    assert_eq!(live(1, began + Duration::from_secs(60)), [], "over at its end, to the microsecond");
+    let end = began + Duration::from_secs(60);
+    assert!(first.is_live(Timestamp(end.0 - 1)) && !first.is_live(end));
+    let keys = all(10, |page| reader.api_keys(&ApiKeyFilter::default(), page));
+    assert_eq!(keys.len(), 2, "sessions are not listed as keys");
+
+    for refused in [session(101, 9, 60), session(102, 100, 60)] {
+        assert!(matches!(insert(&refused), Err(StoreError::Rejected(_))), "{refused:?}");
+    }
+    for number in 1..SESSIONS_PER_KEY_MAX as u128 {
+        insert(&session(100 + number, 1, 60)).expect("room");
+    }
+    assert!(matches!(insert(&session(199, 1, 60)), Err(StoreError::Rejected(_))), "one too many");
+    insert(&session(200, 2, 60)).expect("another key has room of its own");
+    writer.revoke_api_key(first.clone(), began, Actor::CommandLine).expect("there");
+    insert(&session(199, 1, 7_200)).expect("room again");
+
+    let much_later = began + Duration::from_secs(60 + 3_600);
+    let of_two = SessionTerms { key: Uuid::from_u128(2), expires_at: much_later + Duration::from_secs(9) };
+    insert(&row(201, Some(of_two), much_later)).expect("the others are over");
+    assert_eq!(reader.api_key(first.id).expect("readable"), None, "deleted an hour after its end");
+    assert_eq!(live(1, much_later), [199], "one that lives is not");
+
+    writer.revoke_api_key(row(1, None, began), much_later, Actor::CommandLine).expect("there");
+    assert_eq!(live(1, much_later), []);
+    assert!(matches!(insert(&session(202, 1, 60)), Err(StoreError::Rejected(_))), "its key is revoked");
+    assert_eq!(live(2, much_later), [201]);
+    assert!(reader.verify().expect("the audit runs").violations.is_empty());
 }
 
 fn reads_do_not_wait_for_a_busy_writer(new_home: fn() -> Home) {

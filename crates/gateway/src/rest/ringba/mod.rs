@@ -10,13 +10,12 @@ use crate::problem::{Kind, Problem};
 use crate::state::{Gateway, now};
 use answer::{Answer, Format, Reject};
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use exchange::phone_number::CallerId;
 use exchange::ping::PingAnswer;
 use fields::Fields;
-use std::net::SocketAddr;
 
 /// The largest body of such a ping, in bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -59,8 +58,8 @@ async fn ping(
         let detail = format!("there is no {}; /openapi.json lists what there is", request.uri().path());
         return Err(Problem::new(Kind::NotFound, detail));
     };
-    let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(from)| from.ip());
-    let endpoint = match PingEndpoint::admit(gateway, &secret, from).await {
+    let client = gateway.wrong_keys().client(&request);
+    let endpoint = match PingEndpoint::admit(gateway, &secret, client).await {
         Ok(endpoint) => endpoint,
         Err(NotAdmitted::Unknown) => {
             return Ok(respond(StatusCode::NOT_FOUND, format, &Answer::rejected(None, Reject::unknown())));

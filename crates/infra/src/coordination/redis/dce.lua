@@ -53,6 +53,56 @@ local function rate(keys, args)
   return { 1, math.floor((tolerance - ahead) / interval) }
 end
 
+-- Velocity counters. The same as Cell::count. What happened to a key is kept with the day of its latest: for a minute, an hour and a
+-- day the window's number, and how often in it and in the one before. The one too many is told to all nodes.
+-- KEYS: even days, odd days; ARGV: key, keys a day at most, channel, what to tell, three limits, and now where it is not this
+-- server's clock. Gives the wait in milliseconds, or -1 when there is no room to count.
+local WINDOWS_MS = { 60000, 3600000, 86400000 }
+
+local function count(keys, args)
+  local now = tonumber(args[8])
+  if not now then
+    local time = redis.call('TIME')
+    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  end
+  local day = math.floor(now / WINDOWS_MS[3])
+  local today, other = keys[1 + day % 2], keys[2 - day % 2]
+  local stored = redis.call('HGET', today, args[1])
+  if not stored then
+    if redis.call('HLEN', today) >= tonumber(args[2]) then
+      return -1
+    end
+    stored = redis.call('HGET', other, args[1])
+  end
+  local cell, longest = numbers(stored or '0 0 0 0 0 0 0 0 0'), 0
+  for i, width in ipairs(WINDOWS_MS) do
+    local at, limit = 3 * i - 2, tonumber(args[4 + i])
+    local number = math.max(math.floor(now / width), cell[at])
+    local passed, current, previous = number - cell[at], cell[at + 1], cell[at + 2]
+    if passed == 1 then
+      current, previous = 0, current
+    elseif passed > 1 then
+      current, previous = 0, 0
+    end
+    current = math.min(current + 1, limit)
+    cell[at], cell[at + 1], cell[at + 2] = number, current, previous
+    local elapsed, wait = math.max(now - number * width, 0), 0
+    if current >= limit then
+      wait = width - elapsed + 1
+    elseif current + math.floor(previous * (width - elapsed) / width) >= limit then
+      wait = width + 1 - math.ceil((limit - current) * width / previous) - elapsed
+    end
+    longest = math.max(longest, wait)
+  end
+  redis.call('HSET', today, args[1], join(cell))
+  -- Until a second before the day after this one is over: the next day but one has the same key.
+  redis.call('PEXPIRE', today, (day + 2) * WINDOWS_MS[3] - now - 1000)
+  if longest > 0 then
+    redis.call('PUBLISH', args[3], args[4] .. ' ' .. text(longest))
+  end
+  return longest
+end
+
 -- What a bid or a group has in use.
 local function read_use(stored)
   if stored then
@@ -301,6 +351,7 @@ local function load(keys, args)
 end
 
 redis.register_function('dce_rate_VERSION', rate)
+redis.register_function('dce_count_VERSION', count)
 redis.register_function('dce_reserve_VERSION', reserve)
 redis.register_function('dce_finish_VERSION', finish)
 redis.register_function('dce_give_back_spend_VERSION', give_back_spend)

@@ -1,13 +1,13 @@
 //! The one connection to Redis, and whether it is up.
 //!
 //! Requests share it. The first that gets no answer in time takes it down, and until a new one answers nobody waits for Redis: a
-//! dead server costs one timeout, not one each. Word of revoked API keys comes over the same connection, so that losing it and
+//! dead server costs one timeout, not one each. News, such as of revoked API keys, come over the same connection, so that losing it and
 //! not hearing are one and the same.
 
 use super::library;
 use crate::coordination::CoordinationError;
-use crate::coordination::api_keys::ApiKeys;
 use crate::coordination::config::RedisUrl;
+use crate::coordination::news::Known;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, FromRedisValue, PushInfo, PushKind, RedisError, TlsCertificates,
@@ -20,7 +20,6 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use uuid::Uuid;
 
 /// How long a connection may take to be set up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -43,7 +42,7 @@ struct Shared {
     is_tls: bool,
     response_timeout: Duration,
     channel: String,
-    api_keys: Arc<ApiKeys>,
+    known: Arc<Known>,
     state: Mutex<State>,
     losses: AtomicU64,
     /// Whether this connection was refused something, and the log says so.
@@ -70,7 +69,7 @@ impl Link {
         ca_file: Option<&Path>,
         response_timeout: Duration,
         channel: String,
-        api_keys: Arc<ApiKeys>,
+        known: Arc<Known>,
     ) -> Result<Self, CoordinationError> {
         let shared = Arc::new(Shared {
             client: client(url, ca_file)?,
@@ -78,7 +77,7 @@ impl Link {
             is_tls: url.is_tls(),
             response_timeout,
             channel,
-            api_keys,
+            known,
             state: Mutex::new(State::Away("not yet connected".to_owned())),
             losses: AtomicU64::new(0),
             has_refused: AtomicBool::new(false),
@@ -175,14 +174,14 @@ impl Shared {
             *state = State::Away(finding.to_owned());
             drop(state);
             self.losses.fetch_add(1, Ordering::Relaxed);
-            self.api_keys.listen(false);
+            self.known.listen(false);
             tracing::warn!(server = self.label, finding, "Redis is away");
         }
     }
 
     /// Connects, loads the functions, and subscribes.
     async fn connect(&self) -> Result<(MultiplexedConnection, UnboundedReceiver<PushInfo>), RedisError> {
-        // Only revocations come this way.
+        // Only news come this way.
         let (pushed, pushes) = unbounded_channel();
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
@@ -218,11 +217,7 @@ impl Shared {
                     Value::SimpleString(text) => Some(text.as_str()),
                     _ => None,
                 });
-                match text.and_then(|text| text.parse::<Uuid>().ok()) {
-                    Some(id) => self.api_keys.forget(id),
-                    // Whatever it means, all that is remembered is asked for again.
-                    None => self.api_keys.listen(true),
-                }
+                self.known.hear(text.unwrap_or_default());
             }
             _ => {}
         }
@@ -248,10 +243,10 @@ async fn keep(link: Weak<Shared>, tried: oneshot::Sender<()>) {
     while let Some(shared) = link.upgrade() {
         match timeout(CONNECT_TIMEOUT, shared.connect()).await {
             Ok(Ok((connection, pushes))) => {
-                // In this order: nothing is remembered before word of revocations comes.
+                // In this order: nothing is remembered before news come.
                 shared.has_refused.store(false, Ordering::Relaxed);
                 *shared.state() = State::Up(connection.clone());
-                shared.api_keys.listen(true);
+                shared.known.listen(true);
                 tracing::info!(server = shared.label, "Redis is there");
                 tried.take().map(|tried| tried.send(()));
                 drop(shared);

@@ -1,4 +1,4 @@
-//! Coordination on a Redis server: cells, revocations and reservations that all nodes share.
+//! Coordination on a Redis server: cells, counts, revocations and reservations that all nodes share.
 //!
 //! What must happen at once is a function that runs inside Redis (`dce.lua`): one round trip. All keys of a buyer have its id as
 //! their hash tag.
@@ -9,9 +9,10 @@ mod reserve;
 
 pub(super) use reserve::MICROS_MAX;
 
-use super::api_keys::ApiKeys;
 use super::config::{CoordinationConfig, WhenLost};
+use super::news::{Known, News};
 use super::rate::{RateLimit, Verdict};
+use super::velocity::{self, Velocity, VelocityLimits};
 use super::{CoordinationError, CoordinationStatus};
 use link::Link;
 use std::fmt::Display;
@@ -35,13 +36,13 @@ pub(super) struct Redis {
 impl Redis {
     pub(super) async fn start(
         config: &CoordinationConfig,
-        api_keys: Arc<ApiKeys>,
+        known: Arc<Known>,
     ) -> Result<Self, CoordinationError> {
         let url = config.url.as_ref().ok_or(CoordinationError::NoUrl)?;
-        let channel = format!("{}:revoked", config.key_prefix);
         let timeout = Duration::from_millis(config.timeout_ms);
         Ok(Self {
-            link: Link::start(url, config.ca_file.as_deref(), timeout, channel, api_keys).await?,
+            link: Link::start(url, config.ca_file.as_deref(), timeout, news(&config.key_prefix), known)
+                .await?,
             key_prefix: config.key_prefix.clone(),
             when_lost: config.when_lost,
             nodes: config.nodes,
@@ -85,10 +86,36 @@ impl Redis {
         })
     }
 
+    /// Counts what happened to a key, by Redis's clock. The one too many is told to all nodes.
+    pub(super) async fn count(
+        &self,
+        name: &str,
+        key: &impl Display,
+        limits: VelocityLimits,
+    ) -> Result<Velocity, CoordinationError> {
+        let days = ["even", "odd"].map(|days| format!("{}:velocity:{{{name}}}:{days}", self.key_prefix));
+        let mut call = library::call("count", &days);
+        call.arg(key.to_string()).arg(velocity::KEYS_MAX).arg(news(&self.key_prefix));
+        call.arg(News::ShutOut(velocity::subject(name, key)).to_string());
+        for limit in limits.each() {
+            call.arg(limit);
+        }
+        let wait_ms: i64 = self.link.query(&call).await?;
+        Ok(Velocity::of(u64::try_from(wait_ms).ok()))
+    }
+
     pub(super) async fn publish_revocation(&self, id: Uuid) -> Result<(), CoordinationError> {
         let mut publish = redis::cmd("PUBLISH");
-        publish.arg(format!("{}:revoked", self.key_prefix)).arg(id.to_string());
+        publish.arg(news(&self.key_prefix)).arg(News::Revoked(id).to_string());
         self.link.query::<u64>(&publish).await.map(|_| ())
+    }
+
+    /// How many nodes listen to the news.
+    pub(super) async fn listeners(&self) -> Result<u64, CoordinationError> {
+        let mut ask = redis::cmd("PUBSUB");
+        ask.arg("NUMSUB").arg(news(&self.key_prefix));
+        let (_, count): (String, u64) = self.link.query(&ask).await?;
+        Ok(count)
     }
 
     /// A bare round trip.
@@ -103,4 +130,9 @@ impl Redis {
     fn epoch(&self) -> Option<NonZeroU64> {
         NonZeroU64::new(self.epoch.load(Ordering::Acquire))
     }
+}
+
+/// The channel of the news.
+fn news(key_prefix: &str) -> String {
+    format!("{key_prefix}:news")
 }

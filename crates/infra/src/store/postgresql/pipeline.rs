@@ -6,6 +6,7 @@ use super::session::Session;
 use super::staging::Staged;
 use super::tables::TABLES;
 use super::values::Column;
+use crate::store::columns::SESSIONS_DELETED_MAX;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -20,9 +21,21 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(15);
 const CHANGE_BALANCES: &str = "UPDATE ledger_accounts SET balance_micros = balance_micros + batch.change
      FROM unnest($1::bigint[], $2::bigint[]) AS batch (id, change) WHERE ledger_accounts.id = batch.id";
 
-/// One revoked before keeps its first moment.
-const REVOKE: &str = "UPDATE api_keys SET revoked_at = coalesce(api_keys.revoked_at, batch.revoked_at)
-     FROM unnest($1::uuid[], $2::bigint[]) AS batch (id, revoked_at) WHERE api_keys.id = batch.id";
+/// API keys and sessions, then the sessions of those keys. One revoked before keeps its first moment.
+const REVOKE: [&str; 2] = [
+    "UPDATE api_keys SET revoked_at = coalesce(api_keys.revoked_at, batch.revoked_at)
+     FROM unnest($1::uuid[], $2::bigint[]) AS batch (id, revoked_at) WHERE api_keys.id = batch.id",
+    "UPDATE api_keys SET revoked_at = coalesce(api_keys.revoked_at, batch.revoked_at)
+     FROM unnest($1::uuid[], $2::bigint[]) AS batch (id, revoked_at) WHERE api_keys.of_key = batch.id",
+];
+
+/// Deletes sessions that are over.
+fn delete_sessions() -> String {
+    format!(
+        "DELETE FROM api_keys WHERE id IN
+             (SELECT id FROM api_keys WHERE expires_at <= $1 ORDER BY expires_at LIMIT {SESSIONS_DELETED_MAX})"
+    )
+}
 
 /// See the schema.
 const END_BATCH: &str = "SELECT end_batch($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -65,11 +78,17 @@ impl<'a> Pipeline<'a> {
             self.execute("balance", statement, [ids, changes]);
         }
         if !staged.revocations.is_empty() {
-            let statement = self.prepared(REVOKE)?;
             let rows = staged.revocations.as_slice();
-            let ids = Column { rows, place: 0, element: Type::UUID };
-            let moments = Column { rows, place: 1, element: Type::INT8 };
-            self.execute("API key", statement, [ids, moments]);
+            for revoke in REVOKE {
+                let statement = self.prepared(revoke)?;
+                let ids = Column { rows, place: 0, element: Type::UUID };
+                let moments = Column { rows, place: 1, element: Type::INT8 };
+                self.execute("API key", statement, [ids, moments]);
+            }
+        }
+        if let Some(over_before) = staged.sessions_over_before {
+            let statement = self.prepared(&delete_sessions())?;
+            self.execute("API key", statement, [over_before.0]);
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ impl PostgresqlUrl {
     }
 
     /// What the driver needs.
-    pub(super) fn config(&self) -> Result<Config, PostgresqlError> {
+    pub fn config(&self) -> Result<Config, PostgresqlError> {
         let mut config = config(&self.text)?;
         config.ssl_mode(self.tls.ssl_mode());
         Ok(config)

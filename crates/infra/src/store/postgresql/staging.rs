@@ -6,7 +6,8 @@
 use super::tables::{At, Gathered, TABLES};
 use crate::audit::{Anchor, Head};
 use crate::store::columns::{
-    AUDIT, CallFacts, api_key_created, api_key_revoked, cap_owner, json, kind_name, status_name, subject,
+    AUDIT, CallFacts, api_key_created, api_key_revoked, cap_owner, json, kind_name, over_before, status_name,
+    subject,
 };
 use crate::store::connection::Value;
 use crate::store::writer::Work;
@@ -79,6 +80,8 @@ pub(super) struct Staged {
     pub(super) changes: BTreeMap<i64, Micros>,
     /// API keys, and since when they are refused.
     pub(super) revocations: Vec<Vec<Value>>,
+    /// Sessions that were over before this may be deleted.
+    pub(super) sessions_over_before: Option<Timestamp>,
 }
 
 /// Stages work on top of what is known and what was staged before.
@@ -91,7 +94,8 @@ pub(super) struct Stager<'a> {
 impl<'a> Stager<'a> {
     pub(super) fn new(known: &'a Known, progress: Progress) -> Self {
         let tables = std::array::from_fn(|_| Gathered::default());
-        let staged = Staged { tables, changes: BTreeMap::new(), revocations: Vec::new() };
+        let (changes, revocations) = (BTreeMap::new(), Vec::new());
+        let staged = Staged { tables, changes, revocations, sessions_over_before: None };
         Self { known, progress, staged }
     }
 
@@ -105,9 +109,9 @@ impl<'a> Stager<'a> {
                 self.api_key(key, secret_hash);
                 self.audit_entry(&api_key_created(key, *actor))?;
             }
-            Work::RevokeApiKey { id, at, actor } => {
-                self.staged.revocations.push(vec![(*id).into(), at.0.into()]);
-                self.audit_entry(&api_key_revoked(*id, *at, *actor))?;
+            Work::RevokeApiKey { key, at, actor } => {
+                self.staged.revocations.push(vec![key.id.into(), at.0.into()]);
+                self.audit_entry(&api_key_revoked(key, *at, *actor))?;
             }
             Work::AuditAnchor(anchor) => self.audit_anchor(anchor)?,
         }
@@ -323,7 +327,10 @@ impl<'a> Stager<'a> {
             Value::Bytes(secret_hash.to_vec()),
             key.created_at.0.into(),
             key.revoked_at.map(|at| at.0).into(),
+            key.session.map(|session| session.key).into(),
+            key.session.map(|session| session.expires_at.0).into(),
         ];
         self.push(At::ApiKeys, row);
+        self.staged.sessions_over_before = self.staged.sessions_over_before.max(over_before(key));
     }
 }

@@ -166,6 +166,8 @@ pub(super) const TABLES: [Table; 22] = [
             ("secret_hash", Bytes),
             ("created_at", Integer),
             ("revoked_at", Integer),
+            ("of_key", Id),
+            ("expires_at", Integer),
         ],
     ),
     table(

@@ -1,4 +1,4 @@
-//! API keys. The secret itself is never here, only its SHA-256.
+//! API keys and their sessions. The secret itself is never here, only its SHA-256.
 
 use super::conditions::Conditions;
 use crate::store::connection::{Row, Value};
@@ -23,6 +23,33 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// Since when it is refused.
     pub revoked_at: Option<Timestamp>,
+    /// What it is where it is not an API key itself but a session of one.
+    #[serde(default)]
+    pub session: Option<SessionTerms>,
+}
+
+/// Sessions of one API key that may be live at the same time. The schema has the same figure.
+pub const SESSIONS_PER_KEY_MAX: usize = 20;
+
+/// A session: a short-lived secret that an API key has made for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionTerms {
+    /// The API key. Revoked, it ends its sessions.
+    pub key: Uuid,
+    /// From when on it is refused.
+    pub expires_at: Timestamp,
+}
+
+impl ApiKey {
+    /// The API key that it stands for: itself, or its session's.
+    pub fn stands_for(&self) -> Uuid {
+        self.session.map_or(self.id, |session| session.key)
+    }
+
+    /// Whether it opens anything at this moment.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.session.is_none_or(|session| now < session.expires_at)
+    }
 }
 
 /// Which keys are wanted; an absent field takes any.
@@ -34,29 +61,39 @@ pub struct ApiKeyFilter {
     pub role_prefix: Option<&'static str>,
 }
 
-const SELECT: &str = "SELECT id, name, role, account, created_at, revoked_at FROM api_keys";
+const SELECT: &str =
+    "SELECT id, name, role, account, created_at, revoked_at, of_key, expires_at FROM api_keys";
 
 impl Reader {
-    /// The key whose secret has this SHA-256, unless it is revoked.
+    /// The key or session whose secret has this SHA-256, unless it is revoked.
     pub fn api_key_by_hash(&self, secret_hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
         let sql = format!("{SELECT} WHERE secret_hash = $1 AND revoked_at IS NULL");
         let hash = [Value::Bytes(secret_hash.to_vec())];
         self.with(|connection| connection.row(&sql, &hash, api_key))
     }
 
-    /// One key, revoked or not.
+    /// One key or session, revoked or not.
     pub fn api_key(&self, id: Uuid) -> Result<Option<ApiKey>, StoreError> {
         let sql = format!("{SELECT} WHERE id = $1");
         self.with(|connection| connection.row(&sql, &[id.into()], api_key))
     }
 
-    /// API keys, revoked ones too, in the order of their ids.
+    /// The sessions of a key that are live at this moment, in the order in which they began.
+    pub fn live_sessions(&self, key: Uuid, now: Timestamp) -> Result<Vec<ApiKey>, StoreError> {
+        let sql = format!(
+            "{SELECT} WHERE of_key = $1 AND expires_at > $2 AND revoked_at IS NULL ORDER BY id LIMIT {SESSIONS_PER_KEY_MAX}"
+        );
+        self.with(|connection| connection.rows(&sql, &[key.into(), now.0.into()], api_key))
+    }
+
+    /// API keys, revoked ones too, without their sessions, in the order of their ids.
     pub fn api_keys(&self, filter: &ApiKeyFilter, page: &Page) -> Result<Listing<ApiKey>, StoreError> {
         let after = page.cursor(|text| text.parse::<Uuid>().ok())?;
         let prefix = |text: &str| [text.to_owned().into(), text.to_owned().into()];
         let conditions = Conditions::default()
             .when("id > ?", after)
-            .when("account = ?", filter.account.map(|account| account.0));
+            .when("account = ?", filter.account.map(|account| account.0))
+            .and("of_key IS NULL", []);
         let conditions = match filter.role_prefix {
             Some(role) => conditions.and("substr(role, 1, length(?)) = ?", prefix(role)),
             None => conditions,
@@ -75,5 +112,9 @@ fn api_key(row: &dyn Row) -> Result<ApiKey, StoreError> {
         account: row.get::<Option<Uuid>>(3)?.map(AccountId),
         created_at: Timestamp(row.get(4)?),
         revoked_at: row.get::<Option<i64>>(5)?.map(Timestamp),
+        session: match (row.get(6)?, row.get::<Option<i64>>(7)?.map(Timestamp)) {
+            (Some(key), Some(expires_at)) => Some(SessionTerms { key, expires_at }),
+            _ => None,
+        },
     })
 }

@@ -112,7 +112,7 @@ fn write(rows: &mut Rows, connection: &Connection, work: &Work) -> Result<(), Wr
         Work::NewApiKey { key, secret_hash, actor } => {
             rows.write_api_key(connection, key, secret_hash, *actor)
         }
-        Work::RevokeApiKey { id, at, actor } => rows.revoke_api_key(connection, *id, *at, *actor),
+        Work::RevokeApiKey { key, at, actor } => rows.revoke_api_key(connection, key, *at, *actor),
         Work::AuditAnchor(anchor) => write_audit_anchor(connection, anchor),
         Work::Cursor { name, seq } => write_cursor(connection, name, *seq),
     }

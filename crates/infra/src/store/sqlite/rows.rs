@@ -2,7 +2,8 @@
 
 use crate::audit::{Anchor, Head};
 use crate::store::columns::{
-    AUDIT, CallFacts, api_key_created, api_key_revoked, cap_owner, json, kind_name, status_name, subject,
+    AUDIT, CallFacts, SESSIONS_DELETED_MAX, api_key_created, api_key_revoked, cap_owner, json, kind_name,
+    over_before, status_name, subject,
 };
 use crate::store::connection::ReadConnection;
 use crate::store::read::audit::head;
@@ -27,7 +28,6 @@ use exchange::usage::Usage;
 use rusqlite::{Connection, Error, ErrorCode, Params, ffi, params};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
-use uuid::Uuid;
 
 /// Why a unit was not written.
 #[derive(Debug)]
@@ -156,7 +156,7 @@ impl Rows {
         self.alive_at = None;
     }
 
-    /// Adds an API key.
+    /// Adds an API key or a session.
     pub(super) fn write_api_key(
         &mut self,
         connection: &Connection,
@@ -164,21 +164,24 @@ impl Rows {
         secret_hash: &[u8; 32],
         actor: Actor,
     ) -> Result<(), WriteError> {
+        if let Some(over_before) = over_before(key) {
+            delete_sessions(connection, over_before)?;
+        }
         insert_api_key(connection, key, secret_hash)?;
         self.write_audit_entry(connection, &api_key_created(key, actor))
     }
 
-    /// Revokes an API key.
+    /// Revokes an API key with its sessions, or a session.
     pub(super) fn revoke_api_key(
         &mut self,
         connection: &Connection,
-        id: Uuid,
+        key: &ApiKey,
         at: Timestamp,
         actor: Actor,
     ) -> Result<(), WriteError> {
-        let sql = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1";
-        run(connection, "API key", sql, params![id.as_bytes(), at.0])?;
-        self.write_audit_entry(connection, &api_key_revoked(id, at, actor))
+        let sql = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1 OR of_key = ?1";
+        run(connection, "API key", sql, params![key.id.as_bytes(), at.0])?;
+        self.write_audit_entry(connection, &api_key_revoked(key, at, actor))
     }
 
     fn write_audit_entry(&mut self, connection: &Connection, entry: &AuditEntry) -> Result<(), WriteError> {
@@ -408,8 +411,8 @@ pub(super) fn write_audit_anchor(connection: &Connection, anchor: &Anchor) -> Re
 }
 
 fn insert_api_key(connection: &Connection, key: &ApiKey, secret_hash: &[u8; 32]) -> Result<(), WriteError> {
-    let sql = "INSERT INTO api_keys (id, name, role, account, secret_hash, created_at, revoked_at)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let sql = "INSERT INTO api_keys (id, name, role, account, secret_hash, created_at, revoked_at, of_key, expires_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let row = params![
         key.id.as_bytes(),
         key.name,
@@ -417,9 +420,19 @@ fn insert_api_key(connection: &Connection, key: &ApiKey, secret_hash: &[u8; 32])
         key.account.map(|account| *account.0.as_bytes()),
         secret_hash,
         key.created_at.0,
-        key.revoked_at.map(|at| at.0)
+        key.revoked_at.map(|at| at.0),
+        key.session.map(|session| *session.key.as_bytes()),
+        key.session.map(|session| session.expires_at.0)
     ];
     run(connection, "API key", sql, row)
+}
+
+fn delete_sessions(connection: &Connection, over_before: Timestamp) -> Result<(), WriteError> {
+    let sql = format!(
+        "DELETE FROM api_keys WHERE id IN
+             (SELECT id FROM api_keys WHERE expires_at <= ?1 ORDER BY expires_at LIMIT {SESSIONS_DELETED_MAX})"
+    );
+    run(connection, "API key", &sql, params![over_before.0])
 }
 
 /// Keeps how far somebody who reads the outbox came.
