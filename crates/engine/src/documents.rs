@@ -91,7 +91,7 @@ impl Documents {
             match document {
                 Document::Account(id) => self.0.accounts.forget(|there, _| there == id),
                 Document::TrackingNumber(number) => {
-                    self.0.tracking_numbers.forget(|there, _| there == number)
+                    self.0.tracking_numbers.forget(|there, _| there == number);
                 }
                 Document::BidProfile(id) => self.0.bid_profiles.forget(|there, _| there == id),
             }

@@ -221,13 +221,10 @@ async fn authenticate(gateway: &Gateway, headers: &HeaderMap, client: Client) ->
         }
         return Ok(principal);
     }
-    Err(match wrong_keys.count(client).await? {
-        Some(wait) => too_many(wait),
-        None => {
-            let detail = "the API key is unknown or revoked; use one that is not";
-            Problem::new(Kind::NotAuthenticated, detail)
-        }
-    })
+    if let Some(wait) = wrong_keys.count(client).await? {
+        return Err(too_many(wait));
+    }
+    Err(Problem::new(Kind::NotAuthenticated, "the API key is unknown or revoked; use one that is not"))
 }
 
 async fn find(gateway: &Gateway, credentials: &HeaderValue) -> Result<Option<ApiKey>, Problem> {

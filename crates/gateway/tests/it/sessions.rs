@@ -1,4 +1,4 @@
-//! Sessions of API keys: begun, used, listed, ended, and over by themselves, over REST, WebSockets and gRPC.
+//! Sessions of API keys: begun, used, listed, ended, and over by themselves, over REST, web sockets and gRPC.
 
 use crate::house::{BUYER, House, Who};
 use crate::{grpc, live_bids};

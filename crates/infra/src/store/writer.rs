@@ -69,8 +69,8 @@ enum Job {
 pub(super) enum Work {
     Unit(UnitOfWork),
     Alive(Timestamp),
-    NewApiKey { key: ApiKey, secret_hash: [u8; 32], actor: Actor },
-    RevokeApiKey { key: ApiKey, at: Timestamp, actor: Actor },
+    NewApiKey { key: Box<ApiKey>, secret_hash: [u8; 32], actor: Actor },
+    RevokeApiKey { key: Box<ApiKey>, at: Timestamp, actor: Actor },
     AuditAnchor(Box<Anchor>),
     Cursor { name: String, seq: i64 },
 }
@@ -139,13 +139,13 @@ impl Writer {
     /// Adds an API key on behalf of `actor`, with its entry in the audit log, and waits until both are durable. A session is refused
     /// where its key is revoked or has as many as it may; with one, some that are over are deleted.
     pub fn insert_api_key(&self, key: ApiKey, secret_hash: [u8; 32], actor: Actor) -> Result<(), StoreError> {
-        self.write(Work::NewApiKey { key, secret_hash, actor })
+        self.write(Work::NewApiKey { key: Box::new(key), secret_hash, actor })
     }
 
     /// Revokes an API key with its sessions, or a session, on behalf of `actor`, with its entry in the audit log, and waits until all of
     /// it is durable. One revoked before keeps its first moment; whoever asks for that looks first, so that nothing is logged.
     pub fn revoke_api_key(&self, key: ApiKey, at: Timestamp, actor: Actor) -> Result<(), StoreError> {
-        self.write(Work::RevokeApiKey { key, at, actor })
+        self.write(Work::RevokeApiKey { key: Box::new(key), at, actor })
     }
 
     /// Adds an entry to the audit log of something that no command did, and waits until it is durable, but not for ever.

@@ -333,8 +333,8 @@ fn sessions_end_with_their_key_and_are_not_too_many(new_home: fn() -> Home) {
     hash[..16].copy_from_slice(first.id.as_bytes());
     assert_eq!(reader.api_key_by_hash(&hash).expect("readable"), Some(first.clone()));
     assert_eq!(live(1, began), [100]);
-    assert_eq!(live(1, began + Duration::from_secs(60)), [], "over at its end, to the microsecond");
-    let end = began + Duration::from_secs(60);
+    assert_eq!(live(1, began + Duration::from_mins(1)), [], "over at its end, to the microsecond");
+    let end = began + Duration::from_mins(1);
     assert!(first.is_live(Timestamp(end.0 - 1)) && !first.is_live(end));
     let keys = all(10, |page| reader.api_keys(&ApiKeyFilter::default(), page));
     assert_eq!(keys.len(), 2, "sessions are not listed as keys");
@@ -350,7 +350,7 @@ fn sessions_end_with_their_key_and_are_not_too_many(new_home: fn() -> Home) {
     writer.revoke_api_key(first.clone(), began, Actor::CommandLine).expect("there");
     insert(&session(199, 1, 7_200)).expect("room again");
 
-    let much_later = began + Duration::from_secs(60 + 3_600);
+    let much_later = began + Duration::from_mins(61);
     let of_two = SessionTerms { key: Uuid::from_u128(2), expires_at: much_later + Duration::from_secs(9) };
     insert(&row(201, Some(of_two), much_later)).expect("the others are over");
     assert_eq!(reader.api_key(first.id).expect("readable"), None, "deleted an hour after its end");
