@@ -101,6 +101,8 @@ pub enum AuditAction {
     ApiKeyCreated,
     /// An API key, or a ping endpoint's, was revoked.
     ApiKeyRevoked,
+    /// Events that consumers had refused are to be given again.
+    DeadLettersReplayed,
     /// The exchange started.
     ExchangeStarted,
     /// The exchange stopped in good order.
@@ -126,6 +128,7 @@ impl AuditAction {
             Self::DepositBooked => "deposit.booked",
             Self::ApiKeyCreated => "api_key.created",
             Self::ApiKeyRevoked => "api_key.revoked",
+            Self::DeadLettersReplayed => "dead_letters.replayed",
             Self::ExchangeStarted => "exchange.started",
             Self::ExchangeStopped => "exchange.stopped",
         }

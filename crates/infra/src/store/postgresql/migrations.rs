@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0004_auction_buyers.sql"),
     include_str!("migrations/0005_disputes.sql"),
     include_str!("migrations/0006_nodes.sql"),
+    include_str!("migrations/0007_consumers.sql"),
 ];
 
 /// The schema version this binary reads and writes.

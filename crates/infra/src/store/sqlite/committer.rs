@@ -1,6 +1,7 @@
 //! Commits batches to SQLite: one transaction, one sync of the write-ahead log.
 
 use super::name_path;
+use super::consumed::write_effect;
 use super::rows::{Rows, WriteError, write_audit_anchor, write_cursor};
 use crate::store::StoreError;
 use crate::store::writer::{Batch, Commit, CommitFailure, Rejected, Work};
@@ -115,6 +116,8 @@ fn write(rows: &mut Rows, connection: &Connection, work: &Work) -> Result<(), Wr
         Work::RevokeApiKey { id, at, actor } => rows.revoke_api_key(connection, *id, *at, *actor),
         Work::AuditAnchor(anchor) => write_audit_anchor(connection, anchor),
         Work::Cursor { name, seq } => write_cursor(connection, name, *seq),
+        Work::Consumed(effect) => write_effect(connection, effect),
+        Work::Replay { letters, at, actor } => rows.write_replay(connection, letters, *at, *actor),
     }
 }
 
