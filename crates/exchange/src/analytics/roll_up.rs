@@ -60,6 +60,11 @@ macro_rules! figures {
             pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
             }
+
+            /// Takes others away.
+            pub fn subtract(&mut self, other: &Self) {
+                $(self.$name -= other.$name;)*
+            }
         }
     };
 }

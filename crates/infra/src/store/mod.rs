@@ -30,6 +30,7 @@ pub use read::calls::{CallFilter, CallStage};
 pub use read::dead_letters::{LetterCounts, LetterFilter};
 pub use read::disputes::DisputeFilter;
 pub use read::events::OutboxEvent;
+pub(crate) use read::roll_ups::ANALYTICS;
 pub use read::roll_ups::{ReportBy, ReportFilter, ReportRow, ReportStep};
 pub use read::totals::CallTotals;
 pub use read::tracking_numbers::TrackingNumberFilter;

@@ -12,6 +12,7 @@ mod audit;
 mod audit_log;
 mod kafka_server;
 mod bus;
+mod consumers;
 mod postgresql;
 mod replicas;
 mod backup;

@@ -91,9 +91,13 @@ impl Reader {
 
     /// How far somebody who reads the outbox came; 0 is the beginning.
     pub fn cursor(&self, name: &str) -> Result<i64, StoreError> {
+        Ok(self.place(name)?.unwrap_or(0))
+    }
+
+    /// The same, and nothing of whom nobody has heard.
+    pub(crate) fn place(&self, name: &str) -> Result<Option<i64>, StoreError> {
         let sql = "SELECT seq FROM cursors WHERE name = $1";
-        let seq = self.with(|connection| connection.row(sql, &[name.to_owned().into()], |row| row.get(0)))?;
-        Ok(seq.unwrap_or(0))
+        self.with(|connection| connection.row(sql, &[name.to_owned().into()], |row| row.get(0)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Calls: what each one moved, against what its document says.
 
+use super::roll_ups::RollUpCheck;
 use super::{ByBuyer, VerifyReport};
 use crate::store::StoreError;
 use crate::store::columns::CallFacts;
@@ -26,6 +27,7 @@ struct Moved {
 pub(super) fn verify(
     connection: &dyn ReadConnection,
     dialect: Dialect,
+    mut roll_ups: Option<&mut RollUpCheck>,
     report: &mut VerifyReport,
 ) -> Result<ByBuyer, StoreError> {
     let calls =
@@ -50,7 +52,9 @@ pub(super) fn verify(
     connection.stream(&transfers, &mut |rows| {
         let mut transfers = TransfersByCall { rows, next: None };
         transfers.advance()?;
-        connection.each(calls, |row| verify_row(row, &mut transfers, &mut open_holds, report))?;
+        connection.each(calls, |row| {
+            verify_row(row, &mut transfers, &mut open_holds, roll_ups.as_deref_mut(), report)
+        })?;
         for stray in transfers.skip_to(CallId(Uuid::max()))? {
             report.violation(format!("call {stray}: moved money, but there is no such call"));
         }
@@ -63,6 +67,7 @@ fn verify_row(
     row: &dyn Row,
     transfers: &mut TransfersByCall<'_>,
     open_holds: &mut ByBuyer,
+    roll_ups: Option<&mut RollUpCheck>,
     report: &mut VerifyReport,
 ) -> Result<(), StoreError> {
     let id = CallId(row.get(1)?);
@@ -79,6 +84,9 @@ fn verify_row(
     let dispute: Option<&str> = row.get(9)?;
     let dispute = dispute.map(|document| parse::<Dispute>("disputes", document)).transpose()?;
     verify_refund(&call, dispute.as_ref(), &moved, report);
+    if let Some(roll_ups) = roll_ups {
+        roll_ups.take_away(&call, dispute.as_ref());
+    }
     if let Some(attempt) = call.held_attempt() {
         report.open_holds += 1;
         let held = open_holds.entry(attempt.buyer).or_default();

@@ -5,6 +5,7 @@
 mod ledger;
 mod calls;
 mod audit;
+mod roll_ups;
 
 use super::connection::{Dialect, ReadConnection};
 use super::{Reader, StoreError};
@@ -32,6 +33,8 @@ pub struct VerifyReport {
     pub transfers: u64,
     /// Journal entries looked at.
     pub journal_entries: u64,
+    /// Whether the roll-ups had every event, so that they could be compared with the calls.
+    pub roll_ups_compared: bool,
 }
 
 impl VerifyReport {
@@ -53,7 +56,12 @@ impl Reader {
             }
             verify_journal(connection, self.dialect(), &mut report)?;
             let balances = ledger::verify(connection, self.dialect(), &mut report)?;
-            let open_holds = calls::verify(connection, self.dialect(), &mut report)?;
+            let mut roll_ups = roll_ups::RollUpCheck::begin(connection, self.dialect())?;
+            let open_holds = calls::verify(connection, self.dialect(), roll_ups.as_mut(), &mut report)?;
+            report.roll_ups_compared = roll_ups.is_some();
+            if let Some(roll_ups) = roll_ups {
+                roll_ups.finish(&mut report);
+            }
             compare_holds(&balances.held, &open_holds, &mut report);
             Ok(report)
         })
