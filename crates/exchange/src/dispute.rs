@@ -211,14 +211,8 @@ pub(crate) fn settle(
         record.dispute_upheld();
         effects.push(Effect::Record(Record::SellerRecord(seller, record.clone())));
     }
-    let fact = Fact::CallDisputeSettled {
-        bid,
-        buyer,
-        seller,
-        upheld,
-        refunded_micros,
-        refunded_payout_micros,
-    };
+    let fact =
+        Fact::CallDisputeSettled { bid, buyer, seller, upheld, refunded_micros, refunded_payout_micros };
     keep(book, Dispute { stage, ..dispute }, fact, now, &mut effects);
     Ok(effects)
 }

@@ -1,6 +1,7 @@
 //! What runs where the book is, and nowhere else: the store's writer, the engine, and the background jobs, of each of which there is
 //! one in the whole exchange for that reason.
 
+use super::consumers::Consumers;
 use super::off_thread;
 use crate::audit_key;
 use crate::config::Config;
@@ -12,6 +13,7 @@ use exchange::effect::Action;
 use exchange::id::CallId;
 use gateway::EVENT_SOURCE;
 use infra::audit::Anchorer;
+use infra::bus::consumer::ConsumerStatus;
 use infra::bus::kafka::Relay;
 use infra::store::{
     OnDurable, PostgresqlError, Reader, Store, StoreError, StoreHealth, StoreOptions, UnitOfWork, Writer,
@@ -39,6 +41,7 @@ pub(super) struct BookHere {
     engine_thread: EngineThread,
     anchorer: Anchorer,
     relay: Option<Arc<Relay>>,
+    consumers: Consumers,
 }
 
 impl Slot {
@@ -57,6 +60,11 @@ impl Slot {
     /// What copies events to Kafka, if that is done here.
     pub(super) fn relay(&self) -> Option<Arc<Relay>> {
         self.book().as_ref()?.relay.clone()
+    }
+
+    /// How consumers are doing, by group; nothing if they are elsewhere.
+    pub(super) fn consumers(&self) -> Vec<(String, ConsumerStatus)> {
+        self.book().as_ref().map(|book| book.consumers.status()).unwrap_or_default()
     }
 
     /// What writes to the store, if that is done here.
@@ -104,10 +112,14 @@ impl BookHere {
 
     async fn start_jobs(config: &Config, store: Store, engine_thread: EngineThread) -> Result<Self, Failure> {
         let started = start_audit(config, store).await;
-        let started =
-            started.and_then(|(store, anchorer)| Ok((start_relay(config, &store)?, store, anchorer)));
+        let started = started.and_then(|(store, anchorer)| {
+            let relay = start_relay(config, &store)?;
+            Ok((Consumers::start(config, &store)?, relay, store, anchorer))
+        });
         match started {
-            Ok((relay, store, anchorer)) => Ok(Self { store, engine_thread, anchorer, relay }),
+            Ok((consumers, relay, store, anchorer)) => {
+                Ok(Self { store, engine_thread, anchorer, relay, consumers })
+            }
             Err(failure) => {
                 stop_engine(engine_thread).await;
                 Err(failure)
@@ -122,15 +134,20 @@ impl BookHere {
     /// Ends calls in good order and returns when everything is on disk; or says that the disk refuses it. Another node may have the
     /// book from then on.
     pub(super) async fn stop(self) -> Result<(), Failure> {
-        let Self { store, engine_thread, anchorer, relay } = self;
+        let Self { store, engine_thread, anchorer, relay, mut consumers } = self;
         stop_engine(engine_thread).await;
         let stopped = tokio::task::spawn_blocking(move || {
             let writer = store.writer();
             stop_audit(&writer, anchorer);
-            // What it has not sent by now is sent after the next start.
+            if writer.health() == StoreHealth::Healthy {
+                consumers.catch_up(&store.reader());
+            }
+            // What they have not done by now is done after the next start. A consumer may wait for the disk until the store is closed.
+            consumers.begin_stop();
             drop(relay);
             let health = writer.health();
             drop(store);
+            drop(consumers);
             health
         });
         match stopped.await {

@@ -1,6 +1,7 @@
 //! The whole exchange, or one node of it, running in this process. `serve` and `demo` both start it from here.
 
 mod book;
+mod consumers;
 mod probes;
 
 use crate::config::{Config, NodeConfig, Role};
@@ -137,6 +138,7 @@ impl ExchangeProcess {
         if !config.bus.kafka.brokers.is_empty() {
             probes.push(("kafka", probes::kafka(&self.book)));
         }
+        probes.push(("consumers", probes::consumers(&self.book)));
         if coordination.status() != CoordinationStatus::InMemory {
             probes.push(("redis", probes::redis(coordination)));
         }

@@ -1,6 +1,7 @@
 //! What the parts of the exchange say of themselves: to `/health/ready`, and as metrics.
 
 use super::book::Slot;
+use super::consumers::in_words;
 use crate::sip_metrics;
 use gateway::Probe;
 use infra::coordination::{Coordination, CoordinationStatus, WhenLost};
@@ -38,6 +39,19 @@ pub(super) fn kafka(slot: &Slot) -> Probe {
         Ok(match status.failing {
             None => format!("up, {} events waiting", status.waiting),
             Some(_) => format!("away, {} events waiting; the log has the reason", status.waiting),
+        })
+    })
+}
+
+/// Consumers. Calls can be taken without them: events wait in the outbox.
+pub(super) fn consumers(slot: &Slot) -> Probe {
+    let slot = slot.clone();
+    Arc::new(move || {
+        let consumers = slot.consumers();
+        Ok(if consumers.is_empty() {
+            "run on the node with the book".to_owned()
+        } else {
+            in_words(&consumers)
         })
     })
 }
@@ -80,6 +94,19 @@ pub(super) async fn keep_up(
             metrics::counter!("dce_kafka_events_sent_total").absolute(status.count);
             metrics::gauge!("dce_kafka_events_waiting").set(status.waiting as f64);
             metrics::gauge!("dce_kafka_up").set(f64::from(u8::from(status.failing.is_none())));
+        }
+        for (group, status) in slot.consumers() {
+            let shown = |name: &'static str, value: f64| {
+                metrics::gauge!(name, "consumer" => group.clone()).set(value);
+            };
+            shown("dce_consumer_events_waiting", status.waiting as f64);
+            shown("dce_consumer_dead_letters", status.letters.waiting as f64);
+            shown(
+                "dce_consumer_stuck_seconds",
+                status.stuck.map_or(0.0, |(since, _)| since.elapsed().as_secs_f64()),
+            );
+            metrics::counter!("dce_consumer_events_total", "consumer" => group.clone())
+                .absolute(status.taken);
         }
         if coordination.status() != CoordinationStatus::InMemory {
             let is_up = coordination.status() == CoordinationStatus::Up;

@@ -168,6 +168,9 @@ impl Guest {
                 Question::RevokeApiKey { id, at, actor } => {
                     Answer::Done(inbox.revoke_api_key(id, at, actor).await)
                 }
+                Question::ReplayDeadLetters { letters, actor } => {
+                    Answer::Done(inbox.replay_dead_letters(letters, actor).await)
+                }
             };
             // The node may be gone; it finds out what was done when it asks again.
             let _ = to_node.send(FromBook::Answer { number, answer });

@@ -7,7 +7,7 @@ use exchange::effect::{Action, Command, Input};
 use exchange::id::{BidProfileId, CallId};
 use exchange::ping::{PingAnswer, PingRequest};
 use exchange::time::Timestamp;
-use infra::store::ApiKey;
+use infra::store::{ApiKey, LetterId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -39,6 +39,7 @@ pub(crate) enum Question {
     Ping { call: CallId, request: PingRequest },
     InsertApiKey { key: ApiKey, secret_hash: [u8; 32], actor: Actor },
     RevokeApiKey { id: Uuid, at: Timestamp, actor: Actor },
+    ReplayDeadLetters { letters: Vec<LetterId>, actor: Actor },
 }
 
 /// From the node that has the book.

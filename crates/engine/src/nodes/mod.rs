@@ -21,7 +21,7 @@ pub use join::{Node, join};
 use std::time::Duration;
 
 /// The protocol between nodes. Nodes of two versions do not talk: they are stopped for the change.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 
 /// How often each side gives a sign of life.
 const LIFE: Duration = Duration::from_millis(500);

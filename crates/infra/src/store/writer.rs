@@ -171,13 +171,8 @@ impl Writer {
     }
 
     /// Has dead letters given again on behalf of `actor`, with an entry in the audit log, and waits until that is durable.
-    pub fn replay_dead_letters(
-        &self,
-        letters: Vec<LetterId>,
-        at: Timestamp,
-        actor: Actor,
-    ) -> Result<(), StoreError> {
-        self.write(Work::Replay { letters, at, actor })
+    pub fn replay_dead_letters(&self, letters: Vec<LetterId>, actor: Actor) -> Result<(), StoreError> {
+        self.write(Work::Replay { letters, at: wall_clock(), actor })
     }
 
     /// Notes that the exchange runs at this moment; commits do so by themselves. Skipped when the queue is full:

@@ -35,12 +35,7 @@ impl TopicReader {
             .create()?;
         let topics = config.topics();
         consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(Self {
-            config: config.clone(),
-            group: group.to_owned(),
-            consumer,
-            dead_letters: None,
-        })
+        Ok(Self { config: config.clone(), group: group.to_owned(), consumer, dead_letters: None })
     }
 
     /// The next event, if one comes in time. A message that cannot be read is put aside.

@@ -28,7 +28,8 @@ pub struct LetterCounts {
     pub asked_for: u64,
 }
 
-const SELECT: &str = "SELECT consumer, seq, times, state, put_at, finding, type, subject, at, data FROM dead_letters";
+const SELECT: &str =
+    "SELECT consumer, seq, times, state, put_at, finding, type, subject, at, data FROM dead_letters";
 
 /// Letters somebody asked for, which have not been refused again since.
 const ASKED_FOR: &str = "EXISTS (SELECT 1 FROM replays WHERE replays.consumer = dead_letters.consumer
@@ -74,11 +75,7 @@ impl Reader {
     }
 
     /// Letters of a group that somebody asked to be given again, at most `most`.
-    pub(crate) fn letters_asked_for(
-        &self,
-        consumer: &str,
-        most: u32,
-    ) -> Result<Vec<DeadLetter>, StoreError> {
+    pub(crate) fn letters_asked_for(&self, consumer: &str, most: u32) -> Result<Vec<DeadLetter>, StoreError> {
         let sql = format!(
             "{SELECT} WHERE consumer = $1 AND state = 'waiting' AND {ASKED_FOR} ORDER BY seq LIMIT $2"
         );

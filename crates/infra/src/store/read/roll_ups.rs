@@ -1,6 +1,7 @@
 //! Reports: the roll-ups, summed up by hour or day and by seller, buyer or vertical.
 
 use super::conditions::Conditions;
+use crate::bus::place_of;
 use crate::store::connection::{ReadConnection, Row};
 use crate::store::{Reader, StoreError};
 use exchange::analytics::roll_up::{FIGURES, Figures, HOUR_MICROS, RollUpKey};
@@ -123,10 +124,18 @@ impl Reader {
         })
     }
 
-    /// The last event that the roll-ups have.
-    pub fn rolled_up_to(&self) -> Result<i64, StoreError> {
-        self.cursor(&crate::bus::place_of(ANALYTICS))
+    /// Whether the roll-ups lack events of calls.
+    pub fn roll_ups_are_behind(&self) -> Result<bool, StoreError> {
+        self.with(roll_ups_are_behind)
     }
+}
+
+/// Whether the roll-ups lack events of calls. Others do not count.
+pub(in crate::store) fn roll_ups_are_behind(connection: &dyn ReadConnection) -> Result<bool, StoreError> {
+    let sql = "SELECT seq FROM outbox WHERE subject LIKE 'call/%'
+               AND seq > coalesce((SELECT seq FROM cursors WHERE name = $1), 0) LIMIT 1";
+    let missing = connection.row(sql, &[place_of(ANALYTICS).into()], |row| row.get::<i64>(0))?;
+    Ok(missing.is_some())
 }
 
 fn report_row(row: &dyn Row, by: Option<ReportBy>) -> Result<ReportRow, StoreError> {

@@ -1,7 +1,7 @@
 //! Commits batches to SQLite: one transaction, one sync of the write-ahead log.
 
-use super::name_path;
 use super::consumed::write_effect;
+use super::name_path;
 use super::rows::{Rows, WriteError, write_audit_anchor, write_cursor};
 use crate::store::StoreError;
 use crate::store::writer::{Batch, Commit, CommitFailure, Rejected, Work};

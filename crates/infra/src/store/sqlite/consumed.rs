@@ -30,13 +30,12 @@ pub(super) fn write_effect(connection: &Connection, effect: &Effect) -> Result<(
     for (key, figures) in roll_ups {
         run(connection, "roll-up", &ADD_ROLL_UP, params_from_iter(roll_up_row(key, figures)))?;
     }
-    let sql = "INSERT INTO dead_letters (consumer, seq, times, state, put_at, finding, type, subject, at, data)
+    let sql =
+        "INSERT INTO dead_letters (consumer, seq, times, state, put_at, finding, type, subject, at, data)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                ON CONFLICT (consumer, seq) DO UPDATE SET times = excluded.times, state = excluded.state,
                    put_at = excluded.put_at, finding = excluded.finding";
-    letters
-        .iter()
-        .try_for_each(|letter| run(connection, "dead letter", sql, params_from_iter(letter.row()?)))
+    letters.iter().try_for_each(|letter| run(connection, "dead letter", sql, params_from_iter(letter.row()?)))
 }
 
 /// Notes which dead letters are to be given again.

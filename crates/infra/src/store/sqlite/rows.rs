@@ -6,8 +6,8 @@ use crate::store::columns::{
     AUDIT, CallFacts, api_key_created, api_key_revoked, cap_owner, json, kind_name, status_name, subject,
 };
 use crate::store::connection::ReadConnection;
-use crate::store::read::audit::head;
 use crate::store::consumers::replayed;
+use crate::store::read::audit::head;
 use crate::store::{ApiKey, LetterId, Rejection, StoreError, UnitOfWork};
 use exchange::account::Account;
 use exchange::auction::receipt::Receipt;
@@ -444,7 +444,12 @@ pub(super) fn write_cursor(connection: &Connection, name: &str, seq: i64) -> Res
 }
 
 /// Runs one statement; a broken rule of the schema is the record's fault.
-pub(super) fn run(connection: &Connection, what: &'static str, sql: &str, row: impl Params) -> Result<(), WriteError> {
+pub(super) fn run(
+    connection: &Connection,
+    what: &'static str,
+    sql: &str,
+    row: impl Params,
+) -> Result<(), WriteError> {
     connection.prepare_cached(sql)?.execute(row).map(|_| ()).map_err(|error| rejected(what, error))
 }
 

@@ -1,10 +1,9 @@
 //! The roll-ups against the calls: what the fold of events came to, against what the books say of the same calls.
 
 use super::VerifyReport;
-use crate::bus::place_of;
 use crate::store::StoreError;
 use crate::store::connection::{Dialect, ReadConnection};
-use crate::store::read::roll_ups::{ANALYTICS, each_roll_up};
+use crate::store::read::roll_ups::{each_roll_up, roll_ups_are_behind};
 use exchange::analytics::roll_up::{Figures, RollUpKey, of_call};
 use exchange::call::Call;
 use exchange::dispute::Dispute;
@@ -25,10 +24,7 @@ impl RollUpCheck {
         connection: &dyn ReadConnection,
         dialect: Dialect,
     ) -> Result<Option<Self>, StoreError> {
-        let sql = "SELECT seq FROM cursors WHERE name = $1 AND seq = (SELECT max(seq) FROM outbox)";
-        let place = place_of(ANALYTICS).into();
-        let is_up_to_date = connection.row(sql, &[place], |row| row.get::<i64>(0))?.is_some();
-        if !is_up_to_date {
+        if roll_ups_are_behind(connection)? {
             return Ok(None);
         }
         let from = match dialect {
@@ -60,8 +56,10 @@ impl RollUpCheck {
             let RollUpKey { hour, seller, buyer, vertical } = key;
             let buyer = buyer.map_or_else(|| "nobody".to_owned(), |buyer| buyer.to_string());
             let left = serde_json::to_value(left).unwrap_or_default();
-            let differs = left.as_object().into_iter().flatten().filter(|(_, value)| value.as_i64() != Some(0));
-            let differs: Vec<String> = differs.map(|(figure, value)| format!("{figure} by {value}")).collect();
+            let differs =
+                left.as_object().into_iter().flatten().filter(|(_, value)| value.as_i64() != Some(0));
+            let differs: Vec<String> =
+                differs.map(|(figure, value)| format!("{figure} by {value}")).collect();
             report.violation(format!(
                 "roll-up of {} for seller {seller}, buyer {buyer}, {vertical}: differs from its calls in {}",
                 hour.to_jiff(),
