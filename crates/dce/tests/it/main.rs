@@ -18,5 +18,7 @@ mod calls;
 mod refusals;
 mod vanished;
 mod flood;
+mod receiver;
+mod consumers;
 mod nodes;
 mod bad_days;

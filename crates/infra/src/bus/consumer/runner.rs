@@ -182,6 +182,8 @@ impl<C: Consumer> Feeder<C> {
                     retry = self.options.retry_min;
                     if is_all { self.options.pause } else { Duration::ZERO }
                 }
+                // The store may be closed by then.
+                Err(_) if self.stopping.load(Ordering::Relaxed) => return,
                 Err(error) => {
                     self.subscription = None;
                     self.note_trouble(&error.to_string());
