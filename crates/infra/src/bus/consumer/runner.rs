@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Events of which it is remembered that they were taken: more than the relay to Kafka may send again at once.
 const SEEN_MAX: usize = 20_000;
-/// How long it waits for events before it looks after other things.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// How long it waits for Kafka, which gives what it has bit by bit.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// How often it looks for dead letters that are to be given again.
 const LETTERS_LOOK: Duration = Duration::from_secs(1);
 /// Dead letters given again at once.
@@ -51,7 +51,7 @@ impl Default for ConsumerOptions {
     fn default() -> Self {
         Self {
             batch_max: 100,
-            pause: Duration::ZERO,
+            pause: Duration::from_millis(100),
             retry_min: Duration::from_millis(200),
             retry_max: Duration::from_mins(1),
             refusals_max: 3,
@@ -210,8 +210,10 @@ impl<C: Consumer> Feeder<C> {
             self.floor = self.find_floor()?;
             self.subscription = Some(self.bus.subscribe(&self.group)?);
         }
+        let is_kafka = matches!(self.bus, Bus::Kafka(_));
+        let patience = if is_kafka { PATIENCE } else { Duration::ZERO };
         let subscription = self.subscription.as_mut().expect("made above");
-        let events = subscription.next(self.options.batch_max, PATIENCE)?;
+        let events = subscription.next(self.options.batch_max, patience)?;
         let is_all = events.len() < self.options.batch_max as usize;
         if let Some(last) = events.iter().map(|event| event.seq).max() {
             self.last = self.last.max(last);
@@ -219,7 +221,8 @@ impl<C: Consumer> Feeder<C> {
                 return Ok(true);
             }
         }
-        let waiting = if is_all { 0 } else { self.waiting()? };
+        // Of the outbox a batch that is not full was all there is.
+        let waiting = if is_all && !is_kafka { 0 } else { self.waiting()? };
         let mut status = lock(&self.status);
         status.waiting = waiting;
         if status.stuck.take().is_some() {
