@@ -133,6 +133,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Events that consumers refused, and giving them again
+    #[command(subcommand_required = true)]
+    Events {
+        /// Where the books are, and Kafka
+        #[command(flatten)]
+        settings: SettingFlags,
+        /// What to do
+        #[command(subcommand)]
+        command: EventsCommand,
+    },
     /// Replay past calls under other rules and print the difference, while no server runs
     ///
     /// Reads the journal from the start and steps it through two books: one under the rules as they were, which must give
@@ -303,6 +313,56 @@ pub(crate) enum AuditCommand {
     /// Print the public key that anchors are checked with; makes the key if there is none
     #[command(after_help = "Example:\n  dce audit public-key --data /var/lib/dce")]
     PublicKey,
+}
+
+/// `dce events ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum EventsCommand {
+    /// List events that a consumer refused for good; on SQLite while no server runs
+    ///
+    /// While one runs, ask its API: GET /v1/dead-letters. With --kafka, the messages that could not be read, in the topic
+    /// PREFIX.dead-letters; that works at any time.
+    #[command(after_help = "Examples:\n  dce events dead-letters --config dce.toml --format json\n  \
+                      dce events dead-letters --config dce.toml --kafka")]
+    DeadLetters {
+        /// Those of this consumer, such as 'webhook crm'
+        #[arg(long, value_name = "GROUP")]
+        group: Option<String>,
+        /// Messages in Kafka that could not be read, instead of events in the books
+        #[arg(long)]
+        kafka: bool,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Have them given again to where they came from, while no server runs
+    ///
+    /// While one runs, ask its API: POST /v1/dead-letters/replay. An event goes to the consumer that refused it, once the exchange
+    /// runs; refused again, it waits again. With --kafka, messages go back to their topic at once, also while a server runs. Safe to
+    /// run twice: what was given again is not given once more.
+    #[command(
+        after_help = "Examples:\n  dce events replay --config dce.toml --all --group 'webhook crm'\n  \
+                      dce events replay --config dce.toml --id 5c0b3d1e-0f0a-8d57-8000-00000000002a\n  \
+                      dce events replay --config dce.toml --kafka --id dce.dead-letters/0/17"
+    )]
+    #[command(group = clap::ArgGroup::new("which").required(true).args(["id", "all"]))]
+    Replay {
+        /// This one, as `dce events dead-letters` shows it
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
+        /// All that wait
+        #[arg(long)]
+        all: bool,
+        /// Of those, the ones of this consumer
+        #[arg(long, value_name = "GROUP")]
+        group: Option<String>,
+        /// Messages in Kafka that could not be read, instead of events in the books
+        #[arg(long)]
+        kafka: bool,
+        /// For people or for machines
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
 }
 
 /// `dce bench ...`

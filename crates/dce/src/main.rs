@@ -13,6 +13,7 @@ mod key;
 mod secret_file;
 mod audit_key;
 mod audit;
+mod events;
 mod migrate;
 mod backup;
 mod verify;
@@ -57,6 +58,7 @@ fn run(command_line: &CommandLine) -> Result<(), Vec<Failure>> {
         }
         Command::Key { settings, command } => key::run(load(settings)?.config.place(), command).map_err(one),
         Command::Audit { settings, command } => audit::run(&load(settings)?.config, command).map_err(one),
+        Command::Events { settings, command } => events::run(&load(settings)?.config, command).map_err(one),
         Command::Backup { settings, to } => backup::run(&load(settings)?.config, to).map_err(one),
         Command::Migrate(settings) => migrate::run(load(settings)?.config.place()).map_err(one),
         Command::Verify { settings, format } => {

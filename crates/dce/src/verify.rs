@@ -30,11 +30,14 @@ fn text(report: &VerifyReport) -> String {
         open_holds,
         violations_total,
         ledger_sum_micros,
+        roll_ups_compared,
         ..
     } = report;
+    let roll_ups = if *roll_ups_compared { "compared" } else { "behind, and not compared" };
     let summary = format!(
         "{violations_total} violations in {calls} calls, {transfers} transfers, {journal_entries} journal entries; \
-         {open_holds} calls hold money; balances sum to {ledger_sum_micros}\n"
+         {open_holds} calls hold money; balances sum to {ledger_sum_micros}; \
+         roll-ups were {roll_ups}\n"
     );
     let lines = report.violations.iter().map(String::as_str).chain([summary.as_str()]);
     lines.collect::<Vec<_>>().join("\n")
@@ -50,5 +53,6 @@ fn json(report: &VerifyReport) -> serde_json::Value {
         "transfers": report.transfers,
         "journal_entries": report.journal_entries,
         "ledger_digest": report.ledger_digest,
+        "roll_ups_compared": report.roll_ups_compared,
     })
 }

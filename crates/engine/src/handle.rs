@@ -11,7 +11,7 @@ use exchange::id::CallId;
 use exchange::ping::{PingAnswer, PingRequest};
 use exchange::refused::{CommandRefused, FieldError};
 use exchange::time::Timestamp;
-use infra::store::{ApiKey, StoreHealth};
+use infra::store::{ApiKey, LetterId, StoreHealth};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
@@ -185,6 +185,19 @@ impl Engine {
         match self.seat() {
             Seat::Here(inbox) => inbox.revoke_api_key(key, at, actor).await,
             Seat::Elsewhere(link) => done(link.ask(Question::RevokeApiKey { key, at, actor }).await),
+        }
+    }
+
+    /// Has events given again that consumers had refused, on behalf of `actor`; returns when that, and its entry in the audit log, is
+    /// durable.
+    pub async fn replay_dead_letters(
+        &self,
+        letters: Vec<LetterId>,
+        actor: Actor,
+    ) -> Result<(), CommandError> {
+        match self.seat() {
+            Seat::Here(inbox) => inbox.replay_dead_letters(letters, actor).await,
+            Seat::Elsewhere(link) => done(link.ask(Question::ReplayDeadLetters { letters, actor }).await),
         }
     }
 

@@ -10,7 +10,7 @@ use exchange::effect::{Action, Command, Input};
 use exchange::id::CallId;
 use exchange::ping::{PingAnswer, PingRequest};
 use exchange::time::Timestamp;
-use infra::store::{ApiKey, StoreError, StoreHealth, Writer};
+use infra::store::{ApiKey, LetterId, StoreError, StoreHealth, Writer};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
@@ -119,6 +119,14 @@ impl Inbox {
         actor: Actor,
     ) -> Result<(), CommandError> {
         self.written(move |writer| writer.revoke_api_key(key, at, actor)).await
+    }
+
+    pub(crate) async fn replay_dead_letters(
+        &self,
+        letters: Vec<LetterId>,
+        actor: Actor,
+    ) -> Result<(), CommandError> {
+        self.written(move |writer| writer.replay_dead_letters(letters, actor)).await
     }
 
     /// Writes what the owner has nothing to do with, on a thread that may wait.

@@ -105,6 +105,8 @@ pub enum AuditAction {
     SessionBegan,
     /// A session was ended before its time.
     SessionEnded,
+    /// Events that consumers had refused are to be given again.
+    DeadLettersReplayed,
     /// The exchange started.
     ExchangeStarted,
     /// The exchange stopped in good order.
@@ -132,6 +134,7 @@ impl AuditAction {
             Self::ApiKeyRevoked => "api_key.revoked",
             Self::SessionBegan => "session.began",
             Self::SessionEnded => "session.ended",
+            Self::DeadLettersReplayed => "dead_letters.replayed",
             Self::ExchangeStarted => "exchange.started",
             Self::ExchangeStopped => "exchange.stopped",
         }

@@ -14,7 +14,7 @@ use crate::compliance::screening::{Screening, ScreeningFacts};
 use crate::compliance::verdict::Check;
 use crate::dispute::{self, Dispute};
 use crate::effect::{Command, Effect, Record};
-use crate::event::{Event, Fact, Subject};
+use crate::event::{Event, Fact, Subject, tell_posted};
 use crate::fraud::repeat_caller::RepeatCaller;
 use crate::fraud::score::{self, Signals};
 use crate::hash::FastMap;
@@ -165,15 +165,8 @@ impl Book {
         let number = self.tracking_numbers.get(&call.called)?;
         let seller = self.accounts.get(&call.seller)?;
         let area_code = call.caller.number().and_then(PhoneNumber::area_code);
-        let listed = area_code.and_then(|code| self.screening.area_codes().get(code));
         let rules = self.rules(call);
         let stated_state = call.stated.consumer_state();
-        let signals = Signals {
-            caller: &call.caller,
-            attestation: call.stated.attestation,
-            stated_state,
-            states_of_area_code: listed.map(|listed| listed.states.as_slice()),
-        };
         Some(CallFacts {
             vertical: &call.vertical,
             seller: call.seller,
@@ -184,7 +177,7 @@ impl Book {
             language: call.stated.language.or(number.language),
             attestation: call.stated.attestation,
             tags: Tags { call: &call.stated.tags, number: &number.tags },
-            fraud_score: score::score(&signals),
+            fraud_score: score::score(&self.fraud_signals(call)),
             seller_quality: self
                 .seller_records
                 .get(&call.seller)
@@ -196,6 +189,18 @@ impl Book {
             // The low bits of a version 7 UUID are random.
             draw: u64::try_from(call.id.0.as_u128() & u128::from(u64::MAX)).expect("64 bits"),
         })
+    }
+
+    /// What a call's fraud score is made from.
+    pub(crate) fn fraud_signals<'a>(&'a self, call: &'a Call) -> Signals<'a> {
+        let area_code = call.caller.number().and_then(PhoneNumber::area_code);
+        let listed = area_code.and_then(|code| self.screening.area_codes().get(code));
+        Signals {
+            caller: &call.caller,
+            attestation: call.stated.attestation,
+            stated_state: call.stated.consumer_state(),
+            states_of_area_code: listed.map(|listed| listed.states.as_slice()),
+        }
     }
 
     /// The marketplace as an auction sees it.
@@ -339,6 +344,12 @@ impl Book {
 
     /// Changes the marketplace, or says everything that is wrong with the command. A refused command changes nothing.
     pub fn apply(&mut self, command: Command, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {
+        let mut effects = self.change(command, now)?;
+        tell_posted(&mut effects, None, now);
+        Ok(effects)
+    }
+
+    fn change(&mut self, command: Command, now: Timestamp) -> Result<Vec<Effect>, CommandRefused> {
         match command {
             Command::OpenAccount { account } => self.open_account(account, now),
             Command::SetAccountStatus { account, status } => self.set_account_status(account, status, now),

@@ -196,7 +196,11 @@ pub(crate) fn settle(
     };
     let ChargedCall { bid, buyer, seller, .. } = dispute.charged;
     let mut effects = Vec::new();
-    let refunded_micros = if upheld { dispute.charged.charge_micros() } else { Micros::ZERO };
+    let (refunded_micros, refunded_payout_micros) = if upheld {
+        (dispute.charged.charge_micros(), dispute.charged.payout_micros)
+    } else {
+        (Micros::ZERO, Micros::ZERO)
+    };
     if upheld {
         for transfer in refund(&dispute.charged, now) {
             book.book_transfer(&transfer);
@@ -207,7 +211,8 @@ pub(crate) fn settle(
         record.dispute_upheld();
         effects.push(Effect::Record(Record::SellerRecord(seller, record.clone())));
     }
-    let fact = Fact::CallDisputeSettled { bid, buyer, seller, upheld, refunded_micros };
+    let fact =
+        Fact::CallDisputeSettled { bid, buyer, seller, upheld, refunded_micros, refunded_payout_micros };
     keep(book, Dispute { stage, ..dispute }, fact, now, &mut effects);
     Ok(effects)
 }

@@ -9,14 +9,18 @@ use crate::bid::Price;
 use crate::bid::live::NoLiveBid;
 use crate::call::{EndedBy, FailureCause};
 use crate::dispute::DisputeReason;
+use crate::effect::{Effect, Record};
+use crate::fraud::score::{FraudScore, Signal};
 use crate::id::{AccountId, BidProfileId, CallId, CapGroupId, DealId};
 use crate::ledger::money::Micros;
+use crate::ledger::transfer::{LedgerAccount, Transfer, TransferReason};
 use crate::phone_number::PhoneNumber;
 use crate::routing::Algorithm;
 use crate::time::Timestamp;
 use crate::tracking_number::CallOrigin;
 use crate::trading_rules::Scope;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use std::fmt;
 
 /// Something that happened, for the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +83,15 @@ pub enum Fact {
         finding: String,
         /// On what authority.
         citation: String,
+    },
+    /// The call's fraud score was worked out.
+    FraudScored {
+        /// 0 is without suspicion, 100 the most.
+        score: FraudScore,
+        /// What raised it.
+        signals: Vec<Signal>,
+        /// The version of the signals and their points.
+        version: u32,
     },
     /// An auction began.
     AuctionStarted {
@@ -186,6 +199,9 @@ pub enum Fact {
     CallEnded {
         /// Such as `converted`; the names of [`crate::call::Outcome`].
         outcome: &'static str,
+        /// Who was connected last; absent when it never was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        buyer: Option<AccountId>,
         /// Milliseconds connected; absent when it never was.
         #[serde(skip_serializing_if = "Option::is_none")]
         connected_ms: Option<u64>,
@@ -226,6 +242,8 @@ pub enum Fact {
         reference: Option<String>,
         /// What that added to the buyer's charge, in micro-units.
         added_micros: Micros,
+        /// Of that, what the seller earned, in micro-units.
+        added_payout_micros: Micros,
         /// What the buyer paid in all, in micro-units.
         charge_micros: Micros,
         /// What the seller earned in all, in micro-units.
@@ -267,6 +285,8 @@ pub enum Fact {
         upheld: bool,
         /// What went back to the buyer, in micro-units.
         refunded_micros: Micros,
+        /// Of that, what the seller gave back, in micro-units.
+        refunded_payout_micros: Micros,
     },
     /// A bid profile was placed or changed.
     BidPlaced {
@@ -317,6 +337,65 @@ pub enum Fact {
         /// Whether calls to it are taken.
         active: bool,
     },
+    /// A step of a call moved money: all of it, in the order it was booked.
+    CallMoneyPosted {
+        /// What moved.
+        transfers: Vec<PostedTransfer>,
+    },
+    /// An account's money moved without a call: all of it, in the order it was booked.
+    AccountMoneyPosted {
+        /// What moved.
+        transfers: Vec<PostedTransfer>,
+    },
+}
+
+/// A transfer as it is told. Its reason and its ledger accounts are the texts that the store keys them by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PostedTransfer {
+    /// Why it moved, such as `hold:<call>:1`. A reason moves money once.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    #[serde(serialize_with = "as_text")]
+    pub reason: TransferReason,
+    /// Where it came from, such as `available:<account>`.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    #[serde(serialize_with = "as_text")]
+    pub from: LedgerAccount,
+    /// Where it went.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    #[serde(serialize_with = "as_text")]
+    pub to: LedgerAccount,
+    /// How much, in micro-units.
+    pub amount_micros: Micros,
+}
+
+fn as_text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+impl From<&Transfer> for PostedTransfer {
+    fn from(transfer: &Transfer) -> Self {
+        let Transfer { reason, from, to, amount_micros, .. } = transfer;
+        Self { reason: reason.clone(), from: *from, to: *to, amount_micros: *amount_micros }
+    }
+}
+
+/// Tells, as the last of its effects, of all the money that one unit of work moved. Nothing where none did.
+pub(crate) fn tell_posted(effects: &mut Vec<Effect>, of_call: Option<CallId>, now: Timestamp) {
+    let moved = effects.iter().filter_map(|effect| match effect {
+        Effect::Record(Record::Transfer(transfer)) => Some(transfer),
+        _ => None,
+    });
+    let transfers: Vec<PostedTransfer> = moved.map(PostedTransfer::from).collect();
+    let Some(first) = transfers.first() else { return };
+    let (subject, fact) = match (&first.reason, of_call.or_else(|| first.reason.call())) {
+        (TransferReason::Deposit { account, .. }, _) => {
+            (Subject::Account(*account), Fact::AccountMoneyPosted { transfers })
+        }
+        (_, Some(call)) => (Subject::Call(call), Fact::CallMoneyPosted { transfers }),
+        (_, None) => unreachable!("every reason but a deposit has its call"),
+    };
+    effects.push(Effect::Record(Record::Event(Event { subject, at: now, fact })));
 }
 
 /// A kind of event.
@@ -349,6 +428,7 @@ kinds! {
     CallReceived: "call.received" about "call",
     ComplianceChecked: "compliance.checked" about "call",
     ComplianceViolated: "compliance.violated" about "call",
+    FraudScored: "fraud.scored" about "call",
     AuctionStarted: "auction.started" about "call",
     LiveBidPlaced: "bid.placed" about "call",
     LiveBidMissed: "bid.missed" about "call",
@@ -372,4 +452,6 @@ kinds! {
     TradingRulesSet: "trading_rules.set" about "exchange",
     DealSet: "deal.set" about "account",
     TrackingNumberListed: "tracking_number.listed" about "tracking_number",
+    CallMoneyPosted: "ledger.posted" about "call",
+    AccountMoneyPosted: "ledger.posted" about "account",
 }

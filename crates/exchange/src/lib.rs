@@ -24,6 +24,7 @@ pub mod routing;
 pub mod usage;
 pub mod recent_calls;
 pub mod ledger;
+pub mod analytics;
 pub mod policy;
 pub mod refused;
 pub mod snapshot;

@@ -54,6 +54,7 @@ struct Yardstick {
 
 /// One restart.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "all of them are milliseconds")]
 struct Restart {
     /// Opening the store.
     open_ms: f64,

@@ -13,10 +13,12 @@ pub(crate) use node::{NodeConfig, Role};
 use crate::live_bidders::LiveBiddersConfig;
 use exchange::bid::sip_uri::is_sip_uri;
 use exchange::compliance::area_code::AreaCodes;
+use exchange::event::EVENT_KINDS;
 use exchange::policy::Policy;
 use infra::bus::kafka::KafkaConfig;
 use infra::coordination::{CoordinationConfig, CoordinationKind};
 use infra::store::{Place, PostgresqlUrl, RetentionConfig};
+use partners::webhook::{WebhookConfig, fits};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -52,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) engine: engine::EngineConfig,
     /// Who is told what happened.
     pub(crate) bus: BusConfig,
+    /// Who is told over HTTP.
+    pub(crate) webhooks: Vec<WebhookConfig>,
     /// The audit log.
     pub(crate) audit: AuditConfig,
     /// How long what is kept.
@@ -214,6 +218,7 @@ impl Config {
         faults.extend(self.listening_twice());
         faults.extend(self.policy_faults());
         faults.extend(self.bus.faults());
+        faults.extend(webhook_faults(&self.webhooks));
         faults.extend(coordination_faults(&self.coordination));
         faults.extend(self.node.faults(self.store.kind));
         let mut fault = |key: &'static str, problem: String| faults.push(Fault { key: key.into(), problem });
@@ -358,6 +363,34 @@ impl Config {
             })
             .collect()
     }
+}
+
+/// The most webhooks: each has a thread.
+const WEBHOOKS_MAX: usize = 32;
+
+/// What cannot work of the webhooks.
+fn webhook_faults(webhooks: &[WebhookConfig]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut fault = |problem| faults.push(Fault { key: "webhooks".into(), problem });
+    if webhooks.len() > WEBHOOKS_MAX {
+        fault(format!("has {} entries; name at most {WEBHOOKS_MAX}", webhooks.len()));
+    }
+    for (place, webhook) in webhooks.iter().enumerate() {
+        let name = &webhook.name;
+        for (key, problem) in webhook.problems() {
+            fault(format!("({name}): {key} {problem}"));
+        }
+        if webhooks[..place].iter().any(|other| other.name == *name) {
+            fault(format!("({name}): the name is there twice; give each its own"));
+        }
+        let kinds = || EVENT_KINDS.iter().map(|kind| kind.name).chain(["audit.recorded", "audit.anchored"]);
+        for wanted in webhook.types.iter().filter(|wanted| !kinds().any(|kind| fits(wanted, kind))) {
+            let problem =
+                format!("({name}): '{wanted}' is no type of events; see docs/events.md, or write call.*");
+            fault(problem);
+        }
+    }
+    faults
 }
 
 /// What cannot work of the coordination. Its keys are fit for Redis's own names of keys and channels.

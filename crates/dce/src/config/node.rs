@@ -31,7 +31,7 @@ pub(crate) enum Role {
     Telephony,
     /// Have the book, when no other node has it.
     Engine,
-    /// Copy events to Kafka, anchor the audit log and clear what is old, while it has the book.
+    /// Copy events to Kafka, feed consumers, anchor the audit log and clear what is old, while it has the book.
     Worker,
 }
 

@@ -29,7 +29,7 @@ impl Loaded {
     }
 
     fn line(&self, prefix: &str, name: &str, value: &Value) -> String {
-        let key = format!("{prefix}.{name}");
+        let key = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
         let set_by = self.settings.iter().rfind(|setting| setting.key == key);
         let comment = set_by.map(|setting| format!("  # {}", setting.source)).unwrap_or_default();
         match toml_value(value) {

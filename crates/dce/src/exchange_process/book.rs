@@ -1,6 +1,7 @@
 //! What runs where the book is, and nowhere else: the store's writer, the engine, and the background jobs, of each of which there is
 //! one in the whole exchange for that reason.
 
+use super::consumers::{Consumers, let_roll_ups_catch_up};
 use super::off_thread;
 use crate::audit_key;
 use crate::config::Config;
@@ -12,6 +13,7 @@ use exchange::effect::Action;
 use exchange::id::CallId;
 use gateway::EVENT_SOURCE;
 use infra::audit::Anchorer;
+use infra::bus::consumer::ConsumerStatus;
 use infra::bus::kafka::{RELAY_CURSOR, Relay};
 use infra::store::image::BidImage;
 use infra::store::imager::Imager;
@@ -44,6 +46,7 @@ pub(super) struct BookHere {
     relay: Option<Arc<Relay>>,
     imager: Imager,
     retention: RetentionJob,
+    consumers: Consumers,
 }
 
 impl Slot {
@@ -67,6 +70,11 @@ impl Slot {
     /// How it goes with clearing what is old, if that is done here.
     pub(super) fn retention(&self) -> Option<RetentionStatus> {
         Some(self.book().as_ref()?.retention.status())
+    }
+
+    /// How consumers are doing, by group; nothing if they are elsewhere.
+    pub(super) fn consumers(&self) -> Vec<(String, ConsumerStatus)> {
+        self.book().as_ref().map(|book| book.consumers.status()).unwrap_or_default()
     }
 
     /// What writes to the store, if that is done here.
@@ -117,11 +125,12 @@ impl BookHere {
         let started = started.and_then(|(store, anchorer)| {
             let (imager, relay) =
                 (Imager::start(bid_image(config), store.reader())?, start_relay(config, &store)?);
-            Ok((relay, imager, start_retention(config)?, store, anchorer))
+            let consumers = Consumers::start(config, &store)?;
+            Ok((consumers, relay, imager, start_retention(config)?, store, anchorer))
         });
         match started {
-            Ok((relay, imager, retention, store, anchorer)) => {
-                Ok(Self { store, engine_thread, anchorer, relay, imager, retention })
+            Ok((consumers, relay, imager, retention, store, anchorer)) => {
+                Ok(Self { store, engine_thread, anchorer, relay, imager, retention, consumers })
             }
             Err(failure) => {
                 stop_engine(engine_thread).await;
@@ -137,17 +146,22 @@ impl BookHere {
     /// Ends calls in good order and returns when everything is on disk; or says that the disk refuses it. Another node may have the
     /// book from then on.
     pub(super) async fn stop(self) -> Result<(), Failure> {
-        let Self { store, engine_thread, anchorer, relay, imager, retention } = self;
+        let Self { store, engine_thread, anchorer, relay, imager, retention, mut consumers } = self;
         stop_engine(engine_thread).await;
         let stopped = tokio::task::spawn_blocking(move || {
             drop(imager);
             let writer = store.writer();
             stop_audit(&writer, anchorer);
-            // What it has not sent by now is sent after the next start.
+            if writer.health() == StoreHealth::Healthy {
+                let_roll_ups_catch_up(&store.reader());
+            }
+            // What they have not done by now is done after the next start. A consumer may wait for the disk until the store is closed.
+            consumers.begin_stop();
             drop(relay);
             drop(retention);
             let health = writer.health();
             drop(store);
+            drop(consumers);
             health
         });
         match stopped.await {

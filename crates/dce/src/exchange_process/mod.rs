@@ -1,6 +1,7 @@
 //! The whole exchange, or one node of it, running in this process. `serve` and `demo` both start it from here.
 
 mod book;
+mod consumers;
 mod probes;
 
 use crate::config::{Config, NodeConfig, Role};
@@ -139,6 +140,7 @@ impl ExchangeProcess {
         if !config.bus.kafka.brokers.is_empty() {
             probes.push(("kafka", probes::kafka(&self.book, config.bus.kafka.waiting_events_max)));
         }
+        probes.push(("consumers", probes::consumers(&self.book)));
         if coordination.status() != CoordinationStatus::InMemory {
             probes.push(("redis", probes::redis(coordination)));
         }

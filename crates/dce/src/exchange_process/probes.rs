@@ -1,6 +1,7 @@
 //! What the parts of the exchange say of themselves: to `/health/ready`, and as metrics.
 
 use super::book::Slot;
+use super::consumers::in_words;
 use crate::sip_metrics;
 use engine::Engine;
 use gateway::Probe;
@@ -44,6 +45,19 @@ pub(super) fn kafka(slot: &Slot, waiting_max: u64) -> Probe {
             None => Ok(format!("up, {} events waiting", status.waiting)),
             Some(_) => Ok(format!("away, {} events waiting; the log has the reason", status.waiting)),
         }
+    })
+}
+
+/// Consumers. Calls can be taken without them: events wait in the outbox.
+pub(super) fn consumers(slot: &Slot) -> Probe {
+    let slot = slot.clone();
+    Arc::new(move || {
+        let consumers = slot.consumers();
+        Ok(if consumers.is_empty() {
+            "run on the node with the book".to_owned()
+        } else {
+            in_words(&consumers)
+        })
     })
 }
 
@@ -95,6 +109,19 @@ pub(super) async fn keep_up(
             metrics::counter!("dce_retention_events_deleted_total").absolute(cleared.events_deleted);
             metrics::gauge!("dce_retention_kept").set(cleared.kept.len() as f64);
             metrics::gauge!("dce_retention_failing").set(f64::from(u8::from(failing.is_some())));
+        }
+        for (group, status) in slot.consumers() {
+            let shown = |name: &'static str, value: f64| {
+                metrics::gauge!(name, "consumer" => group.clone()).set(value);
+            };
+            shown("dce_consumer_events_waiting", status.waiting as f64);
+            shown("dce_consumer_dead_letters", status.letters.waiting as f64);
+            shown(
+                "dce_consumer_stuck_seconds",
+                status.stuck.map_or(0.0, |(since, _)| since.elapsed().as_secs_f64()),
+            );
+            metrics::counter!("dce_consumer_events_total", "consumer" => group.clone())
+                .absolute(status.taken);
         }
         if coordination.status() != CoordinationStatus::InMemory {
             let is_up = coordination.status() == CoordinationStatus::Up;

@@ -18,6 +18,8 @@ mod calls;
 mod refusals;
 mod vanished;
 mod flood;
+mod receiver;
+mod consumers;
 mod nodes;
 mod stacks;
 mod bad_days;

@@ -13,12 +13,14 @@ fn help_tells_where_to_start_and_what_exit_codes_mean() {
 
 #[test]
 fn a_wrong_command_line_exits_with_2() {
-    let wrong: [&[&str]; 5] = [
+    let wrong: [&[&str]; 7] = [
         &[],
         &["sreve"],
         &["serve", "--port", "1"],
         &["serve", "--set", "novalue"],
         &["key", "create", "--name", "x", "--role", "king"],
+        &["events", "replay"],
+        &["events", "dead-letters", "--kafka"],
     ];
     for arguments in wrong {
         let ran = run(&directory(), arguments);
@@ -28,12 +30,13 @@ fn a_wrong_command_line_exits_with_2() {
 
 #[test]
 fn settings_are_offered_only_where_they_count() {
-    let reads: [(&[&str], bool); 10] = [
+    let reads: [(&[&str], bool); 11] = [
         (&["serve"], true),
         (&["verify"], true),
         (&["replay"], true),
         (&["key", "create"], true),
         (&["config", "check"], true),
+        (&["events", "replay"], true),
         (&["config", "example"], false),
         (&["demo"], false),
         // With --digest.

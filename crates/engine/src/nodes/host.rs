@@ -171,6 +171,9 @@ impl Guest {
                 Question::RevokeApiKey { key, at, actor } => {
                     Answer::Done(inbox.revoke_api_key(key, at, actor).await)
                 }
+                Question::ReplayDeadLetters { letters, actor } => {
+                    Answer::Done(inbox.replay_dead_letters(letters, actor).await)
+                }
             };
             // The node may be gone; it finds out what was done when it asks again.
             let _ = to_node.send(FromBook::Answer { number, answer });

@@ -8,7 +8,7 @@ use exchange::effect::{Action, Command, Input};
 use exchange::id::{BidProfileId, CallId};
 use exchange::ping::{PingAnswer, PingRequest};
 use exchange::time::Timestamp;
-use infra::store::ApiKey;
+use infra::store::{ApiKey, LetterId};
 use serde::{Deserialize, Serialize};
 
 /// From a node to the one that has the book.
@@ -39,6 +39,7 @@ pub(crate) enum Question {
     Ping { call: CallId, request: PingRequest },
     InsertApiKey { key: ApiKey, secret_hash: [u8; 32], actor: Actor },
     RevokeApiKey { key: ApiKey, at: Timestamp, actor: Actor },
+    ReplayDeadLetters { letters: Vec<LetterId>, actor: Actor },
 }
 
 /// From the node that has the book.

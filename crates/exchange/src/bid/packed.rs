@@ -239,7 +239,9 @@ impl<T: Packed> Packed for Option<T> {
 impl<T: Packed> Packed for Vec<T> {
     fn pack(&self, bytes: &mut Vec<u8>) {
         pack_length(self.len(), bytes);
-        self.iter().for_each(|item| item.pack(bytes));
+        for item in self {
+            item.pack(bytes);
+        }
     }
     fn unpack(from: &mut Unpacker<'_>) -> Option<Self> {
         let length = from.length()?;
@@ -254,7 +256,9 @@ impl<T: Packed> Packed for Vec<T> {
 impl<T: Packed + Ord> Packed for BTreeSet<T> {
     fn pack(&self, bytes: &mut Vec<u8>) {
         pack_length(self.len(), bytes);
-        self.iter().for_each(|item| item.pack(bytes));
+        for item in self {
+            item.pack(bytes);
+        }
     }
     fn unpack(from: &mut Unpacker<'_>) -> Option<Self> {
         let mut items = Self::new();
@@ -267,7 +271,9 @@ impl<T: Packed + Ord> Packed for BTreeSet<T> {
 
 impl Packed for [u32; 24] {
     fn pack(&self, bytes: &mut Vec<u8>) {
-        self.iter().for_each(|number| number.pack(bytes));
+        for number in self {
+            number.pack(bytes);
+        }
     }
     fn unpack(from: &mut Unpacker<'_>) -> Option<Self> {
         let mut numbers = [0; 24];

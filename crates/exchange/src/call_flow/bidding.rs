@@ -12,6 +12,7 @@ use crate::call::{Call, CallState, Outcome};
 use crate::compliance::verdict::Check;
 use crate::effect::{Action, Effect, EndReason, Input, Record};
 use crate::event::Fact;
+use crate::fraud::score;
 use crate::id::BidProfileId;
 use crate::ledger::money::Micros;
 use crate::ping::PingRejection;
@@ -50,7 +51,7 @@ pub(super) fn auction(
     book.calls.insert(call.id, call);
 }
 
-/// Tells that the auction begins, and how many live bidders are asked.
+/// Tells how suspicious the call is, that the auction begins, and how many live bidders are asked.
 pub(super) fn tell_start(
     book: &Book,
     call: &Call,
@@ -58,6 +59,10 @@ pub(super) fn tell_start(
     asked: usize,
     out: &mut Effects,
 ) {
+    if let Some(facts) = facts {
+        let signals = score::signals(&book.fraud_signals(call)).collect();
+        out.tell(Fact::FraudScored { score: facts.fraud_score, signals, version: score::VERSION });
+    }
     let rules = facts.map_or_else(|| book.rules(call), |facts| facts.rules);
     out.tell(Fact::AuctionStarted {
         vertical: call.vertical.clone(),

@@ -183,13 +183,15 @@ pub(super) fn release(book: &mut Book, call: &Call, attempt: &Attempt, out: &mut
 }
 
 pub(super) fn end(mut call: Call, outcome: Outcome, out: &mut Effects) -> Call {
-    let (connected_ms, ended_by) = match &outcome {
-        Outcome::NotConverted { connected_ms, ended_by, .. }
-        | Outcome::Converted { connected_ms, ended_by, .. } => (Some(*connected_ms), Some(*ended_by)),
-        _ => (None, None),
+    let (buyer, connected_ms, ended_by) = match &outcome {
+        Outcome::NotConverted { attempt, connected_ms, ended_by, .. }
+        | Outcome::Converted { attempt, connected_ms, ended_by, .. } => {
+            (Some(attempt.buyer), Some(*connected_ms), Some(*ended_by))
+        }
+        _ => (None, None, None),
     };
     let is_duplicate = matches!(outcome, Outcome::NotConverted { is_duplicate: true, .. });
-    out.tell(Fact::CallEnded { outcome: outcome.name(), connected_ms, ended_by, is_duplicate });
+    out.tell(Fact::CallEnded { outcome: outcome.name(), buyer, connected_ms, ended_by, is_duplicate });
     call.state = CallState::Ended { outcome, ended_at: out.now };
     out.write(Record::Call(Box::new(call.clone())));
     call

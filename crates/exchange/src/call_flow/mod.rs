@@ -30,7 +30,7 @@ use crate::book::Book;
 use crate::call::{Arrival, Call, CallState, EndedBy, Outcome};
 use crate::compliance::verdict::Check;
 use crate::effect::{Action, Effect, EndReason, Input};
-use crate::event::Fact;
+use crate::event::{Fact, tell_posted};
 use crate::id::CallId;
 use crate::ping::PingRejection;
 use crate::time::Timestamp;
@@ -59,6 +59,12 @@ pub enum IllegalInput {
 /// One call, one input: what becomes of it. Inputs to a call that has ended, or that come too late, change nothing and
 /// ask for nothing.
 pub fn step(book: &mut Book, id: CallId, input: Input, now: Timestamp) -> Result<Vec<Effect>, IllegalInput> {
+    let mut effects = decide(book, id, input, now)?;
+    tell_posted(&mut effects, Some(id), now);
+    Ok(effects)
+}
+
+fn decide(book: &mut Book, id: CallId, input: Input, now: Timestamp) -> Result<Vec<Effect>, IllegalInput> {
     let Some(call) = book.calls.remove(&id) else {
         return Ok(match input {
             Input::Arrived(arrival) => arrive(book, id, arrival, now),

@@ -60,6 +60,7 @@ pub(crate) fn report_revenue(
             revenue_micros: revenue,
             reference,
             added_micros: added.charge,
+            added_payout_micros: added.payout,
             charge_micros: *charge_micros,
             payout_micros: *payout_micros,
             margin_micros: *margin_micros,

@@ -3,6 +3,7 @@
 mod cases;
 mod script;
 mod render;
+mod roll_ups;
 mod strategies;
 mod clearing;
 mod properties;

@@ -31,6 +31,7 @@
 //! JSON has no spaces in it. Times are seconds after the clock. Marketplace lines take effect where they stand.
 
 use crate::render;
+use crate::roll_ups::Fold;
 use exchange::account::{Account, AccountKind, AccountStatus};
 use exchange::bid::caps::{CapGroup, Limit, Period};
 use exchange::bid::criteria::{TagRule, TagTest};
@@ -65,6 +66,7 @@ pub(crate) struct Script {
     recorded: Snapshot,
     /// Calls that have ended, as a store would have them.
     ended: BTreeMap<CallId, Call>,
+    fold: Fold,
     policy: Policy,
     screening: Arc<Screening>,
     clock: Timestamp,
@@ -106,6 +108,7 @@ impl Script {
             book: Book::restore(Snapshot::default(), policy.clone(), Arc::clone(&screening)),
             recorded: Snapshot::default(),
             ended: BTreeMap::new(),
+            fold: Fold::default(),
             policy,
             screening,
             clock: "2026-07-01T15:00:00Z".parse::<jiff::Timestamp>().expect("a time").into(),
@@ -116,6 +119,7 @@ impl Script {
             let words: Vec<&str> = line.split_whitespace().collect();
             script.line(line, &words).map_err(|problem| format!("{line}: {problem}"))?;
         }
+        std::mem::take(&mut script.fold).check()?;
         script.out.push_str("balances\n");
         script.out.push_str(&render::balances(&script.book, &script.names.ids));
         Ok(script.out)
@@ -384,6 +388,7 @@ impl Script {
     }
 
     fn record(&mut self, effects: &[Effect]) {
+        self.fold.note(effects);
         for effect in effects {
             let Effect::Record(record) = effect else { continue };
             self.recorded.apply(record);

@@ -1,9 +1,9 @@
 //! `/openapi.json` (OpenAPI 3.1) and `/docs`, a page that shows it. Both are made from the handlers themselves.
 
 use super::{
-    accounts, api_keys, audit_entries, balances, bid_profiles, calls, cap_groups, deals, disputes, events,
-    events_description, health, live_bids, ping_endpoints, pings, receipts, revenue, ringba, sessions,
-    tracking_numbers, trading_rules, transfers,
+    accounts, api_keys, audit_entries, balances, bid_profiles, calls, cap_groups, dead_letters, deals,
+    disputes, events, events_description, health, live_bids, ping_endpoints, pings, receipts, reports,
+    revenue, ringba, sessions, tracking_numbers, trading_rules, transfers,
 };
 use crate::access::Policy;
 use crate::problem::ProblemDetails;
@@ -71,7 +71,10 @@ use utoipa::{Modify, OpenApi};
         disputes::show,
         disputes::list,
         calls::totals,
+        reports::calls,
         events::list,
+        dead_letters::list,
+        dead_letters::replay,
         audit_entries::list,
         api_keys::create,
         api_keys::list,
@@ -81,7 +84,7 @@ use utoipa::{Modify, OpenApi};
         sessions::end_current,
         sessions::end,
     ),
-    components(schemas(ProblemDetails, calls::OutcomeName, disputes::StageName)),
+    components(schemas(ProblemDetails, calls::OutcomeName, disputes::StageName, reports::ByName, dead_letters::LetterStateName)),
     security(("api_key" = [])),
     modifiers(&Everywhere),
 )]

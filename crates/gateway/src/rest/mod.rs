@@ -7,6 +7,7 @@ mod balances;
 mod bid_profiles;
 mod calls;
 mod cap_groups;
+mod dead_letters;
 mod deals;
 mod disputes;
 mod description;
@@ -17,6 +18,7 @@ mod live_bids;
 mod ping_endpoints;
 mod pings;
 mod receipts;
+mod reports;
 mod revenue;
 mod ringba;
 mod sessions;
@@ -85,7 +87,10 @@ fn routes() -> Vec<Route> {
         get("/v1/calls/{id}/dispute", EVERYONE, disputes::show),
         get("/v1/disputes", EVERYONE, disputes::list),
         get("/v1/totals", HOUSE, calls::totals),
+        get("/v1/reports/calls", EVERYONE, reports::calls),
         get("/v1/events", HOUSE, events::list),
+        get("/v1/dead-letters", HOUSE, dead_letters::list),
+        post("/v1/dead-letters/replay", ADMIN, dead_letters::replay),
         get("/v1/audit-entries", HOUSE, audit_entries::list),
         post("/v1/api-keys", ADMIN, api_keys::create),
         get("/v1/api-keys", ADMIN, api_keys::list),

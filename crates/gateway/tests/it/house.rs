@@ -11,8 +11,9 @@ use exchange::policy::Policy;
 use exchange::time::Timestamp;
 use gateway::{ApiKeyText, Dependencies, HttpConfig, HttpServer};
 use http_body_util::BodyExt;
+use infra::bus::consumer::start_roll_ups;
 use infra::coordination::Coordination;
-use infra::store::{ApiKey, Store, StoreOptions, VerifyReport};
+use infra::store::{ApiKey, DeadLetter, Effect, OutboxEvent, Store, StoreOptions, VerifyReport};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -160,6 +161,28 @@ impl House {
         let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
         let json = serde_json::from_str(&text).unwrap_or_default();
         Answer { status: head.status, headers: head.headers, text, json }
+    }
+
+    /// Makes the roll-ups, until they have everything.
+    pub(crate) fn roll_up(&self) {
+        let reader = self.store.reader();
+        let _runner = start_roll_ups(reader.clone(), self.store.writer()).expect("a thread");
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(40);
+        while reader.roll_ups_are_behind().expect("readable") {
+            assert!(std::time::Instant::now() < until, "the roll-ups are behind");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// What happened as a consumer refused an event.
+    pub(crate) fn put_aside(&self, letter: DeadLetter) {
+        let letters = vec![letter];
+        self.store.writer().write_effect(Effect { letters, ..Effect::default() }).expect("written");
+    }
+
+    /// The events so far.
+    pub(crate) fn events(&self) -> Vec<OutboxEvent> {
+        self.store.reader().events_after(0, 200).expect("readable")
     }
 
     /// An audit of the books.

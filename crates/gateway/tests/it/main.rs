@@ -13,6 +13,8 @@ mod receipts;
 mod calls;
 mod revenue;
 mod disputes;
+mod reports;
+mod dead_letters;
 mod events_description;
 mod api_keys;
 mod sessions;

@@ -1,6 +1,6 @@
 //! The embedded bus: a group reads the outbox, and its place is a row of the store.
 
-use super::{BusError, Subscription};
+use super::{BusError, Subscription, place_of};
 use crate::store::{OutboxEvent, Reader, Writer};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub(super) struct Tail {
 
 impl Tail {
     pub(super) fn new(reader: Reader, writer: Writer, group: &str) -> Result<Self, BusError> {
-        let cursor = format!("group {group}");
+        let cursor = place_of(group);
         let given = reader.cursor(&cursor)?;
         Ok(Self { reader, writer, cursor, given, committed: given })
     }
@@ -41,6 +41,12 @@ impl Subscription for Tail {
             }
             std::thread::sleep(left.min(LOOK));
         }
+    }
+
+    fn take_place(&mut self) -> Option<(String, i64)> {
+        let is_new = self.given > self.committed;
+        self.committed = self.given;
+        is_new.then(|| (self.cursor.clone(), self.given))
     }
 
     fn commit(&mut self) -> Result<(), BusError> {

@@ -8,6 +8,7 @@
 
 pub mod kafka;
 mod local;
+pub mod consumer;
 
 use crate::store::{OutboxEvent, Reader, StoreError, Writer};
 use kafka::KafkaConfig;
@@ -54,8 +55,17 @@ pub trait Subscription: Send {
     /// for the first one. An event may come again after a crash, with the same identity.
     fn next(&mut self, most: u32, patience: Duration) -> Result<Vec<OutboxEvent>, BusError>;
 
+    /// Where the store keeps the group's place, and the last event given out, if there is a new one: for whoever writes it with the
+    /// effect of the events. [`Subscription::commit`] leaves it to them then. Nothing where the place is kept elsewhere.
+    fn take_place(&mut self) -> Option<(String, i64)>;
+
     /// The group is done with everything given out: its members go on behind it, whatever happens.
     fn commit(&mut self) -> Result<(), BusError>;
+}
+
+/// Under this name a group's place in the outbox is kept.
+pub(crate) fn place_of(group: &str) -> String {
+    format!("group {group}")
 }
 
 impl Bus {

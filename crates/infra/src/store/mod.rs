@@ -6,6 +6,7 @@
 pub mod error;
 pub mod page;
 pub mod unit_of_work;
+mod consumers;
 mod writer;
 mod reader;
 mod connection;
@@ -19,6 +20,7 @@ mod sqlite;
 mod postgresql;
 mod retention;
 
+pub use consumers::{DeadLetter, Effect, LetterId, LetterState};
 pub use error::StoreError;
 pub use page::{Listing, MAX_PAGE, Page};
 pub use postgresql::error::PostgresqlError;
@@ -28,8 +30,11 @@ pub use read::api_keys::{ApiKey, ApiKeyFilter, SESSIONS_PER_KEY_MAX, SessionTerm
 pub use read::audit::AuditFilter;
 pub use read::bid_profiles::BidProfileFilter;
 pub use read::calls::{CallFilter, CallStage};
+pub use read::dead_letters::{LetterCounts, LetterFilter};
 pub use read::disputes::DisputeFilter;
 pub use read::events::OutboxEvent;
+pub(crate) use read::roll_ups::ANALYTICS;
+pub use read::roll_ups::{ReportBy, ReportFilter, ReportRow, ReportStep};
 pub use read::totals::CallTotals;
 pub use read::tracking_numbers::TrackingNumberFilter;
 pub use read::trading::DealFilter;

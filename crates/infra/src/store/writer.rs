@@ -5,7 +5,7 @@
 //! How a batch is committed is the database's business: [`Commit`].
 
 use super::read::api_keys::ApiKey;
-use super::{CommitResult, OnDurable, Rejection, StoreError, StoreOptions, UnitOfWork};
+use super::{CommitResult, Effect, LetterId, OnDurable, Rejection, StoreError, StoreOptions, UnitOfWork};
 use crate::audit::Anchor;
 use exchange::audit::{Actor, AuditEntry};
 use exchange::time::Timestamp;
@@ -73,6 +73,8 @@ pub(super) enum Work {
     RevokeApiKey { key: Box<ApiKey>, at: Timestamp, actor: Actor },
     AuditAnchor(Box<Anchor>),
     Cursor { name: String, seq: i64 },
+    Consumed(Box<Effect>),
+    Replay { letters: Vec<LetterId>, at: Timestamp, actor: Actor },
 }
 
 struct Shared {
@@ -161,6 +163,16 @@ impl Writer {
     /// Keeps how far somebody who reads the outbox came, and waits until that is durable.
     pub fn set_cursor(&self, name: &str, seq: i64) -> Result<(), StoreError> {
         self.write(Work::Cursor { name: name.to_owned(), seq })
+    }
+
+    /// Writes what events came to for a group of consumers, with how far it came, and waits until that is durable.
+    pub fn write_effect(&self, effect: Effect) -> Result<(), StoreError> {
+        self.write(Work::Consumed(Box::new(effect)))
+    }
+
+    /// Has dead letters given again on behalf of `actor`, with an entry in the audit log, and waits until that is durable.
+    pub fn replay_dead_letters(&self, letters: Vec<LetterId>, actor: Actor) -> Result<(), StoreError> {
+        self.write(Work::Replay { letters, at: wall_clock(), actor })
     }
 
     /// Notes that the exchange runs at this moment; commits do so by themselves. Skipped when the queue is full:

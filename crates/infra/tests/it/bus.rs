@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 const SUBJECTS: u128 = 7;
 
 /// Writes `count` events about a few calls, numbered by their rules.
-fn happen(store: &Store, count: u32) {
+pub(crate) fn happen(store: &Store, count: u32) {
     for number in 0..count {
         let subject = Subject::Call(call_id(u128::from(number) % SUBJECTS));
         let event =
@@ -94,7 +94,7 @@ fn check(bus: &Bus, store: &Store) {
     assert_eq!(again.next(50, Duration::from_secs(2)).expect("the bus is up"), []);
 }
 
-fn relay(config: &KafkaConfig, store: &Store) -> Relay {
+pub(crate) fn relay(config: &KafkaConfig, store: &Store) -> Relay {
     Relay::start(config, "/v1", store.reader(), store.writer()).expect("a thread")
 }
 
@@ -131,6 +131,31 @@ fn check_poison(config: &KafkaConfig, store: &Store) {
     assert_eq!(by_subject(&read(&mut *group, 5)), by_subject(&all(store)[42..]));
     group.commit().expect("kept");
     assert_eq!(dead_letters(config, 3), ["null", r#"{"id": "5"}"#, "{"].map(str::to_owned).into());
+    check_giving_back(config, store, &mut *group);
+}
+
+/// They can be given back to where they came from, once each.
+fn check_giving_back(config: &KafkaConfig, store: &Store, group: &mut dyn Subscription) {
+    let letters = config.unreadable_messages().expect("the broker is up");
+    assert_eq!(letters.len(), 3);
+    let topic = format!("{}.calls/", config.topic_prefix);
+    assert!(letters.iter().all(|letter| letter.from.starts_with(&topic) && letter.group == "first"));
+    assert_eq!(config.give_back(letters).expect("the broker is up").len(), 3);
+    let letters = config.unreadable_messages().expect("the broker is up");
+    assert!(letters.len() == 3 && letters.iter().all(|letter| letter.replayed), "{letters:?}");
+    assert_eq!(config.give_back(letters).expect("the broker is up"), [], "asked twice, given once");
+    // They are as unreadable as before, and are put aside again; the others come.
+    happen(store, 2);
+    assert_eq!(by_subject(&read(group, 2)), by_subject(&all(store)[47..]));
+    let until = Instant::now() + TIMEOUT;
+    let waiting = || {
+        let letters = config.unreadable_messages().expect("the broker is up");
+        letters.iter().filter(|letter| !letter.replayed).count()
+    };
+    while waiting() < 3 {
+        assert!(Instant::now() < until, "{} wait", waiting());
+        group.next(50, Duration::from_millis(200)).expect("the bus is up");
+    }
 }
 
 fn dead_letters(config: &KafkaConfig, count: usize) -> BTreeSet<String> {

@@ -13,6 +13,7 @@ mod audit;
 mod audit_log;
 mod kafka_server;
 mod bus;
+mod consumers;
 mod postgresql;
 mod certificates;
 mod tls;

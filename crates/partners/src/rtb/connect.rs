@@ -30,7 +30,7 @@ const HEAD_BYTES_MAX: usize = 16 * 1_024;
 
 /// Where requests of one kind go: scheme, host and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     pub(super) https: bool,
     /// Without the brackets of an IPv6 address.
     pub(super) host: String,
@@ -47,7 +47,7 @@ impl fmt::Display for Origin {
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     #[error("more connections are open than connections_max allows")]
     TooManyConnections,
     #[error("the name could not be looked up: {0}")]
@@ -88,7 +88,7 @@ impl Drop for Connection {
 }
 
 /// Makes connections, for all bidders.
-pub(super) struct Connector {
+pub(crate) struct Connector {
     tls: TlsConnector,
     allow_private_addresses: bool,
     connect_timeout: Duration,
@@ -97,7 +97,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(config: &RtbConfig) -> Self {
+    pub(crate) fn new(config: &RtbConfig) -> Self {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let extra = config.extra_roots_der.iter().map(|der| CertificateDer::from(der.as_slice()));
         let (_, ignored) = roots.add_parsable_certificates(extra);

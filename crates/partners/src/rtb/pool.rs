@@ -19,11 +19,11 @@ use tokio::sync::oneshot;
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1_024;
 
 /// A request as it goes out: to be sent again if a kept connection turns out to have been closed.
-pub(super) type Message = Request<Full<Bytes>>;
+pub(crate) type Message = Request<Full<Bytes>>;
 
 /// An answer, read to its end.
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     /// It has a content coding, which was not asked for.
     pub(super) is_encoded: bool,
     pub(super) body: Vec<u8>,
@@ -31,7 +31,7 @@ pub(super) struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SendError {
+pub(crate) enum SendError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     #[error("not HTTP: {0}")]
@@ -57,7 +57,7 @@ impl From<hyper::Error> for SendError {
 type Waiter = oneshot::Sender<Result<Connection, ConnectError>>;
 
 /// The connections to one origin.
-pub(super) struct Pool {
+pub(crate) struct Pool {
     origin: Origin,
     connector: Arc<Connector>,
     lookup_lifetime: Duration,
@@ -75,7 +75,7 @@ struct State {
 }
 
 impl Pool {
-    pub(super) fn new(origin: Origin, connector: Arc<Connector>, lookup_lifetime: Duration) -> Self {
+    pub(crate) fn new(origin: Origin, connector: Arc<Connector>, lookup_lifetime: Duration) -> Self {
         Self { origin, connector, lookup_lifetime, state: Mutex::default() }
     }
 
@@ -88,7 +88,7 @@ impl Pool {
     }
 
     /// Closes what was idle for longer than `idle_timeout`, or was closed by the other side.
-    pub(super) fn sweep(&self, idle_timeout: Duration) {
+    pub(crate) fn sweep(&self, idle_timeout: Duration) {
         let now = Instant::now();
         self.state().idle.retain(|(connection, since)| {
             !connection.sender.is_closed() && now.duration_since(*since) < idle_timeout
@@ -98,7 +98,7 @@ impl Pool {
     /// Sends a request and reads the answer to its end. A kept connection may have been closed while the request was on its
     /// way: then it is sent once more, on another connection. Asking the same question twice changes nothing (RFC 9110
     /// section 9.2.2): it names the call and the bid.
-    pub(super) async fn send(self: &Arc<Self>, message: Message) -> Result<Answer, SendError> {
+    pub(crate) async fn send(self: &Arc<Self>, message: Message) -> Result<Answer, SendError> {
         let mut connection = self.take(true).await?;
         let sent = match connection.send(message.clone()).await {
             Err(SendError::Broken(_)) if connection.was_used => {

@@ -157,7 +157,7 @@ pub(super) fn bidder_headers(texts: &BTreeMap<String, String>) -> Option<HeaderM
 }
 
 /// A request with the exchange's own headers where the bidder's do not have them.
-pub(super) fn message(
+pub(crate) fn message(
     method: Method,
     url: &str,
     mut headers: HeaderMap,

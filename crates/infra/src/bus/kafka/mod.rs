@@ -1,9 +1,11 @@
 //! Kafka: topics by what events are about, a relay that fills them from the outbox, and groups that read them.
 
+mod dead_letters;
 mod producer;
 mod relay;
 mod topic_reader;
 
+pub use dead_letters::UnreadableMessage;
 pub use relay::{CURSOR as RELAY_CURSOR, Relay, RelayStatus};
 pub(super) use topic_reader::TopicReader;
 

@@ -1,17 +1,15 @@
 //! A member of a consumer group.
 
-use super::{DEAD_LETTERS, KafkaConfig};
+use super::KafkaConfig;
+use super::dead_letters::put_aside;
 use crate::bus::{BusError, Subscription};
 use crate::store::OutboxEvent;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::producer::BaseProducer;
 use std::time::{Duration, Instant};
-
-/// How long the brokers have to take a message that cannot be read.
-const DEAD_LETTER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long it waits after an error that passes.
 const RETRY: Duration = Duration::from_millis(100);
@@ -21,7 +19,8 @@ pub(crate) struct TopicReader {
     config: KafkaConfig,
     group: String,
     consumer: BaseConsumer,
-    dead_letters: DeadLetters,
+    /// For messages that cannot be read; made for the first one.
+    dead_letters: Option<BaseProducer>,
 }
 
 impl TopicReader {
@@ -36,12 +35,7 @@ impl TopicReader {
             .create()?;
         let topics = config.topics();
         consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(Self {
-            config: config.clone(),
-            group: group.to_owned(),
-            consumer,
-            dead_letters: DeadLetters::default(),
-        })
+        Ok(Self { config: config.clone(), group: group.to_owned(), consumer, dead_letters: None })
     }
 
     /// The next event, if one comes in time. A message that cannot be read is put aside.
@@ -53,7 +47,9 @@ impl TopicReader {
             match polled {
                 Ok(message) => match event(&message) {
                     Ok(event) => return Ok(Some(event)),
-                    Err(finding) => self.dead_letters.put(&self.config, &self.group, &message, &finding)?,
+                    Err(finding) => {
+                        put_aside(&mut self.dead_letters, &self.config, &self.group, &message, &finding)?;
+                    }
                 },
                 // The client reconnects by itself: only what it calls fatal is the end of it.
                 Err(error) if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::Fatal)) => {
@@ -84,6 +80,11 @@ impl Subscription for TopicReader {
         Ok(events)
     }
 
+    /// Kafka keeps it.
+    fn take_place(&mut self) -> Option<(String, i64)> {
+        None
+    }
+
     fn commit(&mut self) -> Result<(), BusError> {
         match self.consumer.commit_consumer_state(CommitMode::Sync) {
             // Nothing was given out since.
@@ -98,40 +99,4 @@ fn event(message: &BorrowedMessage<'_>) -> Result<OutboxEvent, String> {
     let payload = message.payload().ok_or("no payload")?;
     let value = serde_json::from_slice(payload).map_err(|error| format!("not JSON: {error}"))?;
     OutboxEvent::from_cloud_event(&value)
-}
-
-/// Where messages go that cannot be read: they must not keep the others waiting, and nothing is thrown away.
-#[derive(Default)]
-struct DeadLetters {
-    /// Made for the first one.
-    producer: Option<BaseProducer>,
-}
-
-impl DeadLetters {
-    /// Puts a message aside as it came, with the place it came from and the reason.
-    fn put(
-        &mut self,
-        config: &KafkaConfig,
-        group: &str,
-        message: &BorrowedMessage<'_>,
-        finding: &str,
-    ) -> Result<(), BusError> {
-        let place = format!("{}/{}/{}", message.topic(), message.partition(), message.offset());
-        tracing::error!(%place, finding, "event cannot be read; put aside with the dead letters");
-        let producer = match &self.producer {
-            Some(producer) => producer,
-            None => self.producer.insert(config.client().set("acks", "all").create()?),
-        };
-        let headers = OwnedHeaders::new()
-            .insert(Header { key: "dce_from", value: Some(&place) })
-            .insert(Header { key: "dce_group", value: Some(group) })
-            .insert(Header { key: "dce_finding", value: Some(finding) });
-        let to = config.topic(DEAD_LETTERS);
-        let record = BaseRecord::to(&to)
-            .key(message.key().unwrap_or_default())
-            .payload(message.payload().unwrap_or_default())
-            .headers(headers);
-        producer.send(record).map_err(|(error, _)| error)?;
-        Ok(producer.flush(DEAD_LETTER_TIMEOUT)?)
-    }
 }

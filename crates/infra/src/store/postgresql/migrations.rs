@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0006_nodes.sql"),
     include_str!("migrations/0007_retention.sql"),
     include_str!("migrations/0008_sessions.sql"),
+    include_str!("migrations/0009_consumers.sql"),
 ];
 
 /// The schema version this binary reads and writes.

@@ -10,8 +10,9 @@ use crate::store::columns::{
     subject,
 };
 use crate::store::connection::Value;
+use crate::store::consumers::{replayed, roll_up_row};
 use crate::store::writer::Work;
-use crate::store::{ApiKey, Rejection, UnitOfWork};
+use crate::store::{ApiKey, Effect, Rejection, UnitOfWork};
 use exchange::account::Account;
 use exchange::audit::AuditEntry;
 use exchange::call::Call;
@@ -104,7 +105,7 @@ impl<'a> Stager<'a> {
         match work {
             Work::Unit(unit) => self.unit(unit)?,
             Work::Alive(at) => self.alive(*at),
-            Work::Cursor { name, seq } => self.push(At::Cursors, vec![name.as_str().into(), (*seq).into()]),
+            Work::Cursor { name, seq } => self.cursor(name, *seq),
             Work::NewApiKey { key, secret_hash, actor } => {
                 self.api_key(key, secret_hash);
                 self.audit_entry(&api_key_created(key, *actor))?;
@@ -114,6 +115,13 @@ impl<'a> Stager<'a> {
                 self.audit_entry(&api_key_revoked(key, *at, *actor))?;
             }
             Work::AuditAnchor(anchor) => self.audit_anchor(anchor)?,
+            Work::Consumed(effect) => self.effect(effect)?,
+            Work::Replay { letters, at, actor } => {
+                for letter in letters {
+                    self.push(At::Replays, letter.row());
+                }
+                self.audit_entry(&replayed(letters, *at, *actor))?;
+            }
         }
         Ok(())
     }
@@ -316,6 +324,25 @@ impl<'a> Stager<'a> {
     fn audit_anchor(&mut self, anchor: &Anchor) -> Result<(), Rejection> {
         self.push(At::AuditAnchors, vec![anchor.statement.seq.into(), json(anchor)?.into()]);
         self.outbox(anchor.event(), AUDIT, anchor.statement.at)
+    }
+
+    fn cursor(&mut self, name: &str, seq: i64) {
+        self.push(At::Cursors, vec![name.into(), seq.into()]);
+    }
+
+    /// What some events came to for a group of consumers.
+    fn effect(&mut self, effect: &Effect) -> Result<(), Rejection> {
+        let Effect { place, roll_ups, letters } = effect;
+        if let Some((name, seq)) = place {
+            self.cursor(name, *seq);
+        }
+        for (key, figures) in roll_ups {
+            self.push(At::RollUps, roll_up_row(key, figures));
+        }
+        letters.iter().try_for_each(|letter| {
+            self.push(At::DeadLetters, letter.row()?);
+            Ok(())
+        })
     }
 
     fn api_key(&mut self, key: &ApiKey, secret_hash: &[u8; 32]) {

@@ -14,6 +14,17 @@ pub(super) struct Table {
     columns: &'static [(&'static str, Kind)],
     /// How many columns make the key that an upsert goes by; 0 only ever inserts.
     upsert_key: usize,
+    /// What an upsert makes of a row that is there.
+    upsert: Upsert,
+}
+
+/// What becomes of the columns that are not the key's, where a row is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Upsert {
+    /// They are those of the new row.
+    Replace,
+    /// Those of the new row, integers all, are added.
+    Add,
 }
 
 /// What a column holds.
@@ -53,6 +64,9 @@ pub(super) enum At {
     AuditEntries,
     AuditHead,
     AuditAnchors,
+    RollUps,
+    DeadLetters,
+    Replays,
 }
 
 const fn table(
@@ -61,11 +75,21 @@ const fn table(
     upsert_key: usize,
     columns: &'static [(&'static str, Kind)],
 ) -> Table {
-    Table { name, what, columns, upsert_key }
+    Table { name, what, columns, upsert_key, upsert: Upsert::Replace }
+}
+
+/// The same, of a table whose rows are added to.
+const fn sums(
+    name: &'static str,
+    what: &'static str,
+    upsert_key: usize,
+    columns: &'static [(&'static str, Kind)],
+) -> Table {
+    Table { name, what, columns, upsert_key, upsert: Upsert::Add }
 }
 
 /// Every table, in the order of [`At`].
-pub(super) const TABLES: [Table; 22] = [
+pub(super) const TABLES: [Table; 25] = [
     table(
         "ledger_accounts",
         "ledger account",
@@ -194,6 +218,49 @@ pub(super) const TABLES: [Table; 22] = [
         &[("only_row", Integer), ("seq", Integer), ("at", Integer), ("hash", Bytes)],
     ),
     table("audit_anchors", "audit anchor", 0, &[("seq", Integer), ("document", Json)]),
+    sums(
+        "roll_ups",
+        "roll-up",
+        4,
+        &[
+            ("hour", Integer),
+            ("seller", Id),
+            ("buyer", Id),
+            ("vertical", Text),
+            ("received", Integer),
+            ("refused", Integer),
+            ("unsold", Integer),
+            ("unanswered", Integer),
+            ("abandoned", Integer),
+            ("routed", Integer),
+            ("bridged", Integer),
+            ("converted", Integer),
+            ("connected_ms", Integer),
+            ("charged_micros", Integer),
+            ("paid_micros", Integer),
+            ("margin_micros", Integer),
+            ("refunded_micros", Integer),
+            ("refunded_payout_micros", Integer),
+        ],
+    ),
+    table(
+        "dead_letters",
+        "dead letter",
+        2,
+        &[
+            ("consumer", Text),
+            ("seq", Integer),
+            ("times", Integer),
+            ("state", Text),
+            ("put_at", Integer),
+            ("finding", Text),
+            ("type", Text),
+            ("subject", Text),
+            ("at", Integer),
+            ("data", Json),
+        ],
+    ),
+    table("replays", "replay", 2, &[("consumer", Text), ("seq", Integer), ("times", Integer)]),
 ];
 
 impl At {
@@ -235,7 +302,10 @@ impl Table {
         let key: Vec<_> = self.columns[..self.upsert_key].iter().map(|(name, _)| *name).collect();
         let changes: Vec<_> = self.columns[self.upsert_key..]
             .iter()
-            .map(|(name, _)| format!("{name} = excluded.{name}"))
+            .map(|(name, _)| match self.upsert {
+                Upsert::Replace => format!("{name} = excluded.{name}"),
+                Upsert::Add => format!("{name} = {}.{name} + excluded.{name}", self.name),
+            })
             .collect();
         format!("{insert} ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), changes.join(", "))
     }
@@ -245,13 +315,13 @@ impl Table {
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     rows: Vec<Vec<Value>>,
-    /// Where the row of a key is, so that a later one takes its place: one statement cannot touch a row twice.
+    /// Where the row of a key is, so that a later one takes its place or is added: one statement cannot touch a row twice.
     latest: HashMap<Vec<Value>, usize>,
 }
 
 impl Gathered {
     pub(super) fn push(&mut self, at: At, row: Vec<Value>) {
-        let Table { columns, upsert_key, .. } = at.table();
+        let Table { columns, upsert_key, upsert, .. } = at.table();
         debug_assert_eq!(row.len(), columns.len(), "one value for each column of {at:?}");
         if *upsert_key == 0 {
             return self.rows.push(row);
@@ -259,7 +329,8 @@ impl Gathered {
         let next = self.rows.len();
         match *self.latest.entry(row[..*upsert_key].to_vec()).or_insert(next) {
             place if place == next => self.rows.push(row),
-            place => self.rows[place] = row,
+            place if *upsert == Upsert::Replace => self.rows[place] = row,
+            place => add(&mut self.rows[place][*upsert_key..], &row[*upsert_key..]),
         }
     }
 
@@ -277,6 +348,15 @@ impl Gathered {
         columns
             .map(|(place, (_, kind))| Column { rows: &self.rows, place, element: kind.array().1 })
             .collect()
+    }
+}
+
+/// Adds one row's integers to another's.
+fn add(sums: &mut [Value], row: &[Value]) {
+    for (sum, value) in sums.iter_mut().zip(row) {
+        if let (Value::Integer(sum), Value::Integer(value)) = (sum, value) {
+            *sum += value;
+        }
     }
 }
 
@@ -303,5 +383,23 @@ mod tests {
         }
         let rows: [Vec<Value>; 2] = [vec!["a".into(), "3".into()], vec!["b".into(), "2".into()]];
         assert_eq!(gathered.rows(), rows);
+    }
+
+    #[test]
+    fn rows_that_are_sums_are_added_to() {
+        let mut gathered = Gathered::default();
+        let row = |hour: i64, figure: i64| {
+            let seller = uuid::Uuid::from_u128(1);
+            let key: Vec<Value> = vec![hour.into(), seller.into(), seller.into(), "roofing".into()];
+            key.into_iter().chain(std::iter::repeat_n(figure.into(), 14)).collect::<Vec<Value>>()
+        };
+        for (hour, figure) in [(1, 2), (2, 3), (1, 5)] {
+            gathered.push(At::RollUps, row(hour, figure));
+        }
+        assert_eq!(gathered.rows(), [row(1, 7), row(2, 3)]);
+        let statement = At::RollUps.table().statement();
+        assert!(statement.ends_with(
+            "refunded_payout_micros = roll_ups.refunded_payout_micros + excluded.refunded_payout_micros"
+        ));
     }
 }

@@ -38,14 +38,19 @@ impl OutboxEvent {
         })
     }
 
+    /// An event's place in the outbox, which is in its id; nothing for ids that are none of ours.
+    pub(crate) fn seq_of(id: Uuid) -> Option<i64> {
+        // The second half: see `event_id`.
+        let (_, seq) = id.as_u64_pair();
+        i64::try_from(seq & SEQ_BITS).ok()
+    }
+
     /// Reads what [`OutboxEvent::cloud_event`] wrote; or says what is wrong with it.
     pub fn from_cloud_event(value: &Value) -> Result<Self, String> {
         let text = |field: &str| value[field].as_str().ok_or_else(|| format!("no text in `{field}`"));
         let id: Uuid = text("id")?.parse().map_err(|_| "`id` is not a UUID")?;
         let time: jiff::Timestamp = text("time")?.parse().map_err(|_| "`time` is not a time")?;
-        // The second half is the place in the outbox: see `event`.
-        let (_, seq) = id.as_u64_pair();
-        let seq = i64::try_from(seq & SEQ_BITS).map_err(|_| "`id` is none of ours")?;
+        let seq = Self::seq_of(id).ok_or("`id` is none of ours")?;
         Ok(Self {
             seq,
             id,
@@ -86,9 +91,13 @@ impl Reader {
 
     /// How far somebody who reads the outbox came; 0 is the beginning.
     pub fn cursor(&self, name: &str) -> Result<i64, StoreError> {
+        Ok(self.place(name)?.unwrap_or(0))
+    }
+
+    /// The same, and nothing of whom nobody has heard.
+    pub(crate) fn place(&self, name: &str) -> Result<Option<i64>, StoreError> {
         let sql = "SELECT seq FROM cursors WHERE name = $1";
-        let seq = self.with(|connection| connection.row(sql, &[name.to_owned().into()], |row| row.get(0)))?;
-        Ok(seq.unwrap_or(0))
+        self.with(|connection| connection.row(sql, &[name.to_owned().into()], |row| row.get(0)))
     }
 }
 
@@ -98,15 +107,19 @@ pub(in crate::store) fn store_id(connection: &dyn ReadConnection) -> Result<[u8;
     id.ok_or(StoreError::NoIdentity)
 }
 
-fn event(row: &dyn Row, store_id: [u8; 8]) -> Result<OutboxEvent, StoreError> {
-    let seq: i64 = row.get(0)?;
-    // Version 8 (RFC 9562 section 5.8): ours to fill. The store, then the place in its outbox.
+/// The identity of the event at a place of a store's outbox. Version 8 (RFC 9562 section 5.8): ours to fill. The store, then the place.
+pub(super) fn event_id(store_id: [u8; 8], seq: i64) -> Uuid {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&store_id);
     bytes[8..].copy_from_slice(&seq.to_be_bytes());
+    Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+fn event(row: &dyn Row, store_id: [u8; 8]) -> Result<OutboxEvent, StoreError> {
+    let seq: i64 = row.get(0)?;
     Ok(OutboxEvent {
         seq,
-        id: Builder::from_custom_bytes(bytes).into_uuid(),
+        id: event_id(store_id, seq),
         kind: row.get(1)?,
         subject: row.get(2)?,
         at: Timestamp(row.get(3)?),

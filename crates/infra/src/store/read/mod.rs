@@ -10,6 +10,8 @@ mod journal;
 pub(super) mod totals;
 pub(super) mod transfers;
 pub(super) mod events;
+pub(super) mod dead_letters;
+pub(super) mod roll_ups;
 pub(super) mod api_keys;
 pub(super) mod audit;
 mod conditions;

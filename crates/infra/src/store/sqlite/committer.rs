@@ -1,5 +1,6 @@
 //! Commits batches to SQLite: one transaction, one sync of the write-ahead log.
 
+use super::consumed::write_effect;
 use super::name_path;
 use super::rows::{Rows, WriteError, write_audit_anchor, write_cursor};
 use crate::store::StoreError;
@@ -115,6 +116,8 @@ fn write(rows: &mut Rows, connection: &Connection, work: &Work) -> Result<(), Wr
         Work::RevokeApiKey { key, at, actor } => rows.revoke_api_key(connection, key, *at, *actor),
         Work::AuditAnchor(anchor) => write_audit_anchor(connection, anchor),
         Work::Cursor { name, seq } => write_cursor(connection, name, *seq),
+        Work::Consumed(effect) => write_effect(connection, effect),
+        Work::Replay { letters, at, actor } => rows.write_replay(connection, letters, *at, *actor),
     }
 }
 

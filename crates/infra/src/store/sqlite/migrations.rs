@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0006_auction_buyers.sql"),
     include_str!("migrations/0007_disputes.sql"),
     include_str!("migrations/0008_sessions.sql"),
+    include_str!("migrations/0009_consumers.sql"),
 ];
 
 /// The schema version this binary reads and writes.

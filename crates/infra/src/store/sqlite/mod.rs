@@ -3,6 +3,7 @@
 mod directory;
 pub(super) mod migrations;
 mod rows;
+mod consumed;
 mod committer;
 mod checkpoint;
 pub(super) mod backup;

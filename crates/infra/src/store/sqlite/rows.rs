@@ -1,13 +1,15 @@
 //! From records to rows: what one unit of work writes within the transaction it is given.
 
+use super::consumed::write_replays;
 use crate::audit::{Anchor, Head};
 use crate::store::columns::{
     AUDIT, CallFacts, SESSIONS_DELETED_MAX, api_key_created, api_key_revoked, cap_owner, json, kind_name,
     over_before, status_name, subject,
 };
 use crate::store::connection::ReadConnection;
+use crate::store::consumers::replayed;
 use crate::store::read::audit::head;
-use crate::store::{ApiKey, Rejection, StoreError, UnitOfWork};
+use crate::store::{ApiKey, LetterId, Rejection, StoreError, UnitOfWork};
 use exchange::account::Account;
 use exchange::auction::receipt::Receipt;
 use exchange::audit::{Actor, AuditEntry};
@@ -182,6 +184,18 @@ impl Rows {
         let sql = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1 OR of_key = ?1";
         run(connection, "API key", sql, params![key.id.as_bytes(), at.0])?;
         self.write_audit_entry(connection, &api_key_revoked(key, at, actor))
+    }
+
+    /// Has dead letters given again.
+    pub(super) fn write_replay(
+        &mut self,
+        connection: &Connection,
+        letters: &[LetterId],
+        at: Timestamp,
+        actor: Actor,
+    ) -> Result<(), WriteError> {
+        write_replays(connection, letters)?;
+        self.write_audit_entry(connection, &replayed(letters, at, actor))
     }
 
     fn write_audit_entry(&mut self, connection: &Connection, entry: &AuditEntry) -> Result<(), WriteError> {
@@ -443,7 +457,12 @@ pub(super) fn write_cursor(connection: &Connection, name: &str, seq: i64) -> Res
 }
 
 /// Runs one statement; a broken rule of the schema is the record's fault.
-fn run(connection: &Connection, what: &'static str, sql: &str, row: impl Params) -> Result<(), WriteError> {
+pub(super) fn run(
+    connection: &Connection,
+    what: &'static str,
+    sql: &str,
+    row: impl Params,
+) -> Result<(), WriteError> {
     connection.prepare_cached(sql)?.execute(row).map(|_| ()).map_err(|error| rejected(what, error))
 }
 

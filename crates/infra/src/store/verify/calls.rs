@@ -1,6 +1,7 @@
 //! Calls: what each one moved, against what its document says.
 
 use super::digest::LedgerDigest;
+use super::roll_ups::RollUpCheck;
 use super::{ByBuyer, VerifyReport};
 use crate::store::StoreError;
 use crate::store::columns::CallFacts;
@@ -28,6 +29,7 @@ pub(super) fn verify(
     connection: &dyn ReadConnection,
     dialect: Dialect,
     digest: &mut LedgerDigest,
+    mut roll_ups: Option<&mut RollUpCheck>,
     report: &mut VerifyReport,
 ) -> Result<ByBuyer, StoreError> {
     let calls =
@@ -53,7 +55,7 @@ pub(super) fn verify(
         let mut transfers = TransfersByCall { rows, next: None };
         transfers.advance()?;
         connection.each(calls, |row| {
-            let call = verify_row(row, &mut transfers, &mut open_holds, report)?;
+            let call = verify_row(row, &mut transfers, &mut open_holds, roll_ups.as_deref_mut(), report)?;
             digest.call(call.id, &CallFacts::of(&call));
             Ok(())
         })?;
@@ -69,6 +71,7 @@ fn verify_row(
     row: &dyn Row,
     transfers: &mut TransfersByCall<'_>,
     open_holds: &mut ByBuyer,
+    roll_ups: Option<&mut RollUpCheck>,
     report: &mut VerifyReport,
 ) -> Result<Call, StoreError> {
     let id = CallId(row.get(1)?);
@@ -85,6 +88,9 @@ fn verify_row(
     let dispute: Option<&str> = row.get(9)?;
     let dispute = dispute.map(|document| parse::<Dispute>("disputes", document)).transpose()?;
     verify_refund(&call, dispute.as_ref(), &moved, report);
+    if let Some(roll_ups) = roll_ups {
+        roll_ups.take_away(&call, dispute.as_ref());
+    }
     if let Some(attempt) = call.held_attempt() {
         report.open_holds += 1;
         let held = open_holds.entry(attempt.buyer).or_default();

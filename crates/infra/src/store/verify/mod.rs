@@ -6,6 +6,7 @@ mod ledger;
 mod calls;
 mod digest;
 mod audit;
+mod roll_ups;
 
 use super::connection::{Dialect, ReadConnection};
 use super::{Reader, StoreError};
@@ -37,6 +38,8 @@ pub struct VerifyReport {
     pub journal_entries: u64,
     /// The hash of what is booked: transfers in their order, balances, what each call came to. The same on every database.
     pub ledger_digest: Hash,
+    /// Whether the roll-ups had every event, so that they could be compared with the calls.
+    pub roll_ups_compared: bool,
 }
 
 impl VerifyReport {
@@ -60,7 +63,13 @@ impl Reader {
             verify_journal(connection, self.dialect(), &mut report)?;
             let mut digest = LedgerDigest::default();
             let balances = ledger::verify(connection, self.dialect(), &mut digest, &mut report)?;
-            let open_holds = calls::verify(connection, self.dialect(), &mut digest, &mut report)?;
+            let mut roll_ups = roll_ups::RollUpCheck::begin(connection, self.dialect())?;
+            let open_holds =
+                calls::verify(connection, self.dialect(), &mut digest, roll_ups.as_mut(), &mut report)?;
+            report.roll_ups_compared = roll_ups.is_some();
+            if let Some(roll_ups) = roll_ups {
+                roll_ups.finish(&mut report);
+            }
             compare_holds(&balances.held, &open_holds, &mut report);
             report.ledger_digest = digest.finish();
             Ok(report)

@@ -1,0 +1,3 @@
+//! Analytics: facts become roll-ups.
+
+pub mod roll_up;
