@@ -141,9 +141,9 @@ pub enum CallFact {
     /// It was charged.
     Converted(Charged),
     /// Its buyer's revenue added to the charge.
-    RevenueReported(Added),
+    RevenueReported(ReportedRevenue),
     /// A dispute of it was decided.
-    DisputeSettled(Refunded),
+    DisputeSettled(SettledDispute),
 }
 
 /// What `call.received` says.
@@ -190,7 +190,7 @@ pub struct Charged {
 
 /// What `call.revenue_reported` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Added {
+pub struct ReportedRevenue {
     buyer: AccountId,
     added_micros: Micros,
     added_payout_micros: Micros,
@@ -198,7 +198,7 @@ pub struct Added {
 
 /// What `call.dispute_settled` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Refunded {
+pub struct SettledDispute {
     buyer: AccountId,
     refunded_micros: Micros,
     refunded_payout_micros: Micros,
@@ -213,8 +213,8 @@ impl CallFact {
             "call.bridged" => OfBuyer::deserialize(data).map(Self::Bridged),
             "call.ended" => Ended::deserialize(data).map(Self::Ended),
             "call.converted" => Charged::deserialize(data).map(Self::Converted),
-            "call.revenue_reported" => Added::deserialize(data).map(Self::RevenueReported),
-            "call.dispute_settled" => Refunded::deserialize(data).map(Self::DisputeSettled),
+            "call.revenue_reported" => ReportedRevenue::deserialize(data).map(Self::RevenueReported),
+            "call.dispute_settled" => SettledDispute::deserialize(data).map(Self::DisputeSettled),
             _ => return Ok(None),
         };
         read.map(Some).map_err(|error| format!("{kind}: {error}"))
