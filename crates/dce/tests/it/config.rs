@@ -103,7 +103,7 @@ no_bidder_status = 404
         "dce: dce.toml:15: sip.trunks[0].source: unknown field `source`, expected `name` or `sources`",
         "dce: dce.toml:16: sip.no_bidder_status cannot be used: no_bidder_status is 404; use 480 or 503",
         "dce: environment variable DCE_HTP__LISTEN: unknown key htp; did you mean http?",
-        "dce: environment variable DCE_LISTEN: unknown key listen; known are audit, bus, coordination, data, engine, http, live_bidders, log, node, policy, retention, shutdown, sip, store",
+        "dce: environment variable DCE_LISTEN: unknown key listen; known are audit, bus, coordination, data, engine, http, live_bidders, log, node, policy, retention, shutdown, sip, store, webhooks",
         "dce: environment variable DCE_HTTP__LISTEN: http.listen 'localhost' is not an IP address and port; write it as 127.0.0.1:8080",
         "dce: flag --set policy.route_plan_max: policy.route_plan_max: invalid value: integer `300`, expected u8",
     ];
