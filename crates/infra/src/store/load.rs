@@ -17,11 +17,11 @@ use exchange::tracking_number::TrackingNumber;
 use exchange::trading_rules::{Deal, ScopedRules};
 use exchange::usage::Usage;
 use serde::de::DeserializeOwned;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread::{ScopedJoinHandle, available_parallelism, scope};
+use std::sync::mpsc::sync_channel;
+use std::thread::{available_parallelism, scope};
 
 /// Documents given to a thread to parse.
 const DOCUMENTS_PER_PARSER: usize = 1_000;
@@ -135,29 +135,39 @@ fn each_piece(
     if texts.is_empty() { Ok(()) } else { give(texts) }
 }
 
-/// Has what `feed` gives worked on by other threads, as many as there are cores, and gives the results to `take`, in order.
+/// Has what `feed` gives worked on by other threads, one for each core, and gives the results to `take`, in order.
 pub(super) fn in_parallel<Work: Send, T: Send>(
     work: impl Fn(Work) -> Result<Vec<T>, StoreError> + Sync,
     mut take: impl FnMut(T),
     feed: impl FnOnce(&mut dyn FnMut(Work) -> Result<(), StoreError>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    let workers_max = available_parallelism().map_or(1, NonZeroUsize::get);
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     scope(|threads| {
         let work = &work;
-        let mut working = VecDeque::new();
-        let mut take_all = |worker: ScopedJoinHandle<'_, Result<Vec<T>, StoreError>>| {
-            worker.join().unwrap_or_else(|panic| resume_unwind(panic))?.into_iter().for_each(&mut take);
+        let worker = |_| {
+            let (give, given) = sync_channel::<Work>(1);
+            let (tell, told) = sync_channel(1);
+            threads.spawn(move || given.into_iter().try_for_each(|piece| tell.send(work(piece))));
+            (give, told)
+        };
+        // Each has every so manieth piece, and never more than two: one at work, one waiting.
+        let workers: Vec<_> = (0..cores).map(worker).collect();
+        let (mut given, mut taken) = (0, 0);
+        let mut take_next = |taken: usize| {
+            let results = workers[taken % cores].1.recv().expect("a worker answers, or panics");
+            results?.into_iter().for_each(&mut take);
             Ok::<_, StoreError>(())
         };
         feed(&mut |piece| {
-            working.push_back(threads.spawn(move || work(piece)));
-            if working.len() > workers_max {
-                working.pop_front().map_or(Ok(()), &mut take_all)
-            } else {
-                Ok(())
+            if given - taken == 2 * cores {
+                take_next(taken)?;
+                taken += 1;
             }
+            workers[given % cores].0.send(piece).expect("a worker takes, or panics");
+            given += 1;
+            Ok(())
         })?;
-        working.into_iter().try_for_each(take_all)
+        (taken..given).try_for_each(take_next)
     })
 }
 
