@@ -1,4 +1,4 @@
-//! Webhooks: an event is POSTed to somebody's URL, signed, within a bounded time, and what became of it is told.
+//! Webhooks: an event is sent to somebody's URL, signed, within a bounded time, and what became of it is told.
 //!
 //! The headers and the signature are those of Standard Webhooks (<https://www.standardwebhooks.com>): `webhook-id` is the event's own id,
 //! so that a receiver can drop what it has seen; `webhook-signature` is `v1,` and the base64 of HMAC-SHA256 (RFC 2104) over id,
@@ -36,7 +36,7 @@ const LOOKUP_LIFETIME: Duration = Duration::from_secs(30);
 pub struct WebhookConfig {
     /// Its name, which its place among the events is kept under.
     pub name: String,
-    /// Where events are POSTed.
+    /// Where events are sent, by POST.
     pub url: String,
     /// Types of events it is told of, such as `call.converted`, or `call.*`; empty is all of them.
     #[serde(default)]
@@ -192,7 +192,7 @@ impl Webhook {
         &self.config
     }
 
-    /// POSTs an event, at this second since 1970. An answer of 2xx is a receipt.
+    /// Sends an event, at this second since 1970. An answer of 2xx is a receipt.
     pub async fn send(&mut self, id: Uuid, at_s: i64, event: String) -> Result<(), WebhookError> {
         let headers = self.headers(&id.to_string(), at_s, &event);
         // The URL was looked at before: it is the event that can be too large.

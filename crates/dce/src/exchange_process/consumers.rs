@@ -35,14 +35,6 @@ impl Consumers {
         Ok(Self(runners))
     }
 
-    /// Waits a moment for the roll-ups to have what the calls that ended last came to.
-    pub(super) fn catch_up(&self, reader: &Reader) {
-        let until = Instant::now() + CATCH_UP;
-        while Instant::now() < until && reader.roll_ups_are_behind().unwrap_or(false) {
-            std::thread::sleep(STOP_LOOK);
-        }
-    }
-
     /// Asks all of them to stop, and does not wait.
     pub(super) fn begin_stop(&mut self) {
         self.0.iter_mut().for_each(Runner::begin_stop);
@@ -51,6 +43,14 @@ impl Consumers {
     /// How each of them is doing, by group.
     pub(super) fn status(&self) -> Vec<(String, ConsumerStatus)> {
         self.0.iter().map(|runner| (runner.group().to_owned(), runner.status())).collect()
+    }
+}
+
+/// Waits a moment for the roll-ups to have what the calls that ended last came to.
+pub(super) fn catch_up(reader: &Reader) {
+    let until = Instant::now() + CATCH_UP;
+    while Instant::now() < until && reader.roll_ups_are_behind().unwrap_or(false) {
+        std::thread::sleep(STOP_LOOK);
     }
 }
 

@@ -98,9 +98,9 @@ impl Receiver {
                     continue;
                 };
                 match name.to_ascii_lowercase().as_str() {
-                    "webhook-id" => received.id = value.to_owned(),
-                    "webhook-timestamp" => received.timestamp = value.to_owned(),
-                    "webhook-signature" => received.signature = value.to_owned(),
+                    "webhook-id" => value.clone_into(&mut received.id),
+                    "webhook-timestamp" => value.clone_into(&mut received.timestamp),
+                    "webhook-signature" => value.clone_into(&mut received.signature),
                     "content-length" => length = value.parse().ok()?,
                     _ => {}
                 }

@@ -8,10 +8,11 @@ use super::{DEAD_LETTERS, KafkaConfig};
 use crate::bus::BusError;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How long the brokers have to take a message.
@@ -144,10 +145,10 @@ impl KafkaConfig {
             .set("enable.auto.commit", "false")
             .create()?;
         let metadata = consumer.fetch_metadata(Some(&topic), READ_TIMEOUT)?;
-        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
         let mut left = BTreeSet::new();
         let mut assignment = TopicPartitionList::new();
-        let mut ends = std::collections::BTreeMap::new();
+        let mut ends = BTreeMap::new();
         for partition in partitions {
             let (begin, end) = consumer.fetch_watermarks(&topic, partition.id(), READ_TIMEOUT)?;
             if begin < end {

@@ -113,7 +113,9 @@ impl<'a> Stager<'a> {
             Work::AuditAnchor(anchor) => self.audit_anchor(anchor)?,
             Work::Consumed(effect) => self.effect(effect)?,
             Work::Replay { letters, at, actor } => {
-                letters.iter().for_each(|letter| self.push(At::Replays, letter.row()));
+                for letter in letters {
+                    self.push(At::Replays, letter.row());
+                }
                 self.audit_entry(&replayed(letters, *at, *actor))?;
             }
         }
