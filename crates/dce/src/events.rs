@@ -26,7 +26,7 @@ pub(crate) fn run(config: &Config, command: &EventsCommand) -> Result<(), Failur
             print(&show(*format, &messages, messages_table))
         }
         EventsCommand::DeadLetters { group, kafka: false, format } => {
-            list(config.place(), group.as_deref(), *format)
+            list(config.place(), group.clone(), *format)
         }
         EventsCommand::Replay { id, group, kafka: true, format, .. } => {
             give_back(kafka(config)?, id.as_deref(), group.as_deref(), *format)
@@ -67,9 +67,9 @@ fn or_ask(error: StoreError, what: &str) -> Failure {
     }
 }
 
-fn list(place: Place, group: Option<&str>, format: Format) -> Result<(), Failure> {
+fn list(place: Place, consumer: Option<String>, format: Format) -> Result<(), Failure> {
     let reader = Store::open_read_only(place).map_err(|error| or_ask(error, "GET /v1/dead-letters"))?;
-    let filter = LetterFilter { consumer: group.map(str::to_owned), ..LetterFilter::default() };
+    let filter = LetterFilter { consumer, ..LetterFilter::default() };
     let mut letters = Vec::new();
     let mut page = Some(Page::first(infra::store::MAX_PAGE));
     while let Some(asked) = page {

@@ -1,4 +1,4 @@
-//! Webhooks: an event is sent by POST to somebody's URL, signed, within a bounded time, and what became of it is told.
+//! Webhooks: an event is sent to somebody's URL, signed, within a bounded time, and what became of it is told.
 //!
 //! The headers and the signature are those of Standard Webhooks (<https://www.standardwebhooks.com>): `webhook-id` is the event's own id,
 //! so that a receiver can drop what it has seen; `webhook-signature` is `v1,` and the base64 of HMAC-SHA256 (RFC 2104) over id,
@@ -192,7 +192,7 @@ impl Webhook {
         &self.config
     }
 
-    /// POSTs an event, at this second since 1970. An answer of 2xx is a receipt.
+    /// Sends an event, at this second since 1970. An answer of 2xx is a receipt.
     pub async fn send(&mut self, id: Uuid, at_s: i64, event: String) -> Result<(), WebhookError> {
         let headers = self.headers(&id.to_string(), at_s, &event);
         // The URL was looked at before: it is the event that can be too large.

@@ -1,7 +1,7 @@
 //! What runs where the book is, and nowhere else: the store's writer, the engine, and the background jobs, of each of which there is
 //! one in the whole exchange for that reason.
 
-use super::consumers::{Consumers, let_roll_ups_catch_up};
+use super::consumers::{Consumers, catch_up};
 use super::off_thread;
 use crate::audit_key;
 use crate::config::Config;
@@ -153,7 +153,7 @@ impl BookHere {
             let writer = store.writer();
             stop_audit(&writer, anchorer);
             if writer.health() == StoreHealth::Healthy {
-                let_roll_ups_catch_up(&store.reader());
+                catch_up(&store.reader());
             }
             // What they have not done by now is done after the next start. A consumer may wait for the disk until the store is closed.
             consumers.begin_stop();

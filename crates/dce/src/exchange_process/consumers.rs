@@ -47,7 +47,7 @@ impl Consumers {
 }
 
 /// Waits a moment for the roll-ups to have what the calls that ended last came to.
-pub(super) fn let_roll_ups_catch_up(reader: &Reader) {
+pub(super) fn catch_up(reader: &Reader) {
     let until = Instant::now() + CATCH_UP;
     while Instant::now() < until && reader.roll_ups_are_behind().unwrap_or(false) {
         std::thread::sleep(STOP_LOOK);

@@ -12,7 +12,7 @@ use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How long the brokers have to take a message.
@@ -148,7 +148,7 @@ impl KafkaConfig {
         let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
         let mut left = BTreeSet::new();
         let mut assignment = TopicPartitionList::new();
-        let mut ends = std::collections::BTreeMap::new();
+        let mut ends = BTreeMap::new();
         for partition in partitions {
             let (begin, end) = consumer.fetch_watermarks(&topic, partition.id(), READ_TIMEOUT)?;
             if begin < end {
