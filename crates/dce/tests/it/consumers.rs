@@ -108,7 +108,10 @@ fn what_is_refused_for_good_is_put_aside_and_can_be_given_again() {
         (&letter["consumer"], &letter["state"], &letter["finding"]),
         (&json!("webhook crm"), &json!("waiting"), &json!("answered 410; the receiver refuses it"))
     );
-    assert_eq!(receiver.received().len(), 3, "after three tries");
+    // A try whose kept connection breaks is sent once more, so there may be more requests than tries.
+    let requests = receiver.received();
+    assert!((3..=6).contains(&requests.len()), "after three tries: {requests:?}");
+    assert!(requests.iter().all(|request| json!(request.id) == letter["id"]), "{requests:?}");
     receiver.behave(Manner::Answers(200));
     open(&exchange, "Taken");
     taken(&receiver, 1);

@@ -83,7 +83,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Starts feeding `consumer`, and asks nothing of the database or the brokers: when they are away the thread waits for them.
+    /// Starts feeding `consumer`. When the database or the brokers are away the thread waits for them.
     pub fn start(
         group: &str,
         bus: Bus,
@@ -96,6 +96,8 @@ impl Runner {
         let status = Arc::new(Mutex::new(ConsumerStatus::default()));
         let stopping = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = channel();
+        // What happens from now on, and not from when the thread comes to it.
+        let end = reader.outbox_end().ok();
         let mut feeder = Feeder {
             group: group.to_owned(),
             bus,
@@ -104,6 +106,7 @@ impl Runner {
             consumer,
             options,
             begin,
+            end,
             subscription: None,
             floor: 0,
             last: 0,
@@ -160,6 +163,8 @@ struct Feeder<C> {
     consumer: C,
     options: ConsumerOptions,
     begin: Begin,
+    /// The last event there was at the start, where the store could say.
+    end: Option<i64>,
     /// Made anew after each failure: it begins where the group last committed.
     subscription: Option<Box<dyn Subscription>>,
     /// Events up to this one are none of the group's business.
@@ -244,7 +249,7 @@ impl<C: Consumer> Feeder<C> {
             return Ok(floor);
         }
         // Where it was on the local bus, if it was there.
-        let floor = match self.reader.place(&place_of(&self.group))? {
+        let floor = match self.reader.place(&place_of(&self.group))?.or(self.end) {
             Some(floor) => floor,
             None => self.reader.outbox_end()?,
         };
