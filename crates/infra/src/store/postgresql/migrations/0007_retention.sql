@@ -64,7 +64,7 @@ END $$;
 CREATE OR REPLACE FUNCTION detach_partitions(before date) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     what text; this_month date; done integer := 0;
-    read_up_to bigint := coalesce((SELECT min(seq) FROM cursors), 9223372036854775807);
+    read_up_to bigint := coalesce((SELECT min(seq) FROM cursors WHERE name NOT LIKE 'floor %'), 9223372036854775807);
 BEGIN
     FOR what, this_month IN
         SELECT leaves_with, month FROM months WHERE month + interval '1 month' <= before ORDER BY month, leaves_with
