@@ -121,14 +121,16 @@ impl BookHere {
     }
 
     async fn start_jobs(config: &Config, store: Store, engine_thread: EngineThread) -> Result<Self, Failure> {
-        let started = start_audit(config, store).await;
-        let started = started.and_then(|(store, anchorer)| {
-            let (imager, relay) =
-                (Imager::start(bid_image(config), store.reader())?, start_relay(config, &store)?);
-            let consumers = Consumers::start(config, &store)?;
-            Ok((consumers, relay, imager, start_retention(config)?, store, anchorer))
+        let config = config.clone();
+        // Some of them ask the database where they were.
+        let started = off_thread(move || {
+            let anchorer = start_audit(&config, &store)?;
+            let imager = Imager::start(bid_image(&config), store.reader())?;
+            let relay = start_relay(&config, &store)?;
+            let consumers = Consumers::start(&config, &store)?;
+            Ok((consumers, relay, imager, start_retention(&config)?, store, anchorer))
         });
-        match started {
+        match started.await {
             Ok((consumers, relay, imager, retention, store, anchorer)) => {
                 Ok(Self { store, engine_thread, anchorer, relay, imager, retention, consumers })
             }
@@ -256,22 +258,17 @@ fn start_retention(config: &Config) -> Result<RetentionJob, Failure> {
 }
 
 /// Notes the start in the audit log, and begins to anchor it.
-async fn start_audit(config: &Config, store: Store) -> Result<(Store, Anchorer), Failure> {
-    let config = config.clone();
-    off_thread(move || {
-        let key = audit_key::open_or_make(&config)?;
-        let detail = json!({ "version": env!("CARGO_PKG_VERSION"), "public_key": key.public_key() });
-        let started = of_the_exchange(AuditAction::ExchangeStarted, detail);
-        // It is not waited for: a full disk keeps nobody from starting.
-        store
-            .writer()
-            .submit(UnitOfWork::of_audit(started), OnDurable::new(|_| {}))
-            .map_err(|error| Failure::environment(error.to_string()))?;
-        let every = Duration::from_secs(config.audit.anchor_every_s);
-        let anchorer = Anchorer::start(key, every, store.reader(), store.writer())?;
-        Ok((store, anchorer))
-    })
-    .await
+fn start_audit(config: &Config, store: &Store) -> Result<Anchorer, Failure> {
+    let key = audit_key::open_or_make(config)?;
+    let detail = json!({ "version": env!("CARGO_PKG_VERSION"), "public_key": key.public_key() });
+    let started = of_the_exchange(AuditAction::ExchangeStarted, detail);
+    // It is not waited for: a full disk keeps nobody from starting.
+    store
+        .writer()
+        .submit(UnitOfWork::of_audit(started), OnDurable::new(|_| {}))
+        .map_err(|error| Failure::environment(error.to_string()))?;
+    let every = Duration::from_secs(config.audit.anchor_every_s);
+    Ok(Anchorer::start(key, every, store.reader(), store.writer())?)
 }
 
 /// Notes the stop in the audit log, and anchors it; not while the disk refuses, for that could be for ever.
